@@ -31,7 +31,7 @@ def compile_translations() -> None:
 
 
 def build_style_sheet(target: Path = STYLE_SHEET) -> None:
-    """Build the one style sheet with Tailwind's own binary; no Node is needed. A test rebuilds it and compares bytes."""
+    """Build the one style sheet with Tailwind's own program; no Node is needed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     tailwind = Path(sys.executable).parent / "tailwindcss"
     subprocess.run([tailwind, "-i", STYLE_SOURCE, "-o", target, "--minify"], cwd=ROOT, check=True, capture_output=True)
