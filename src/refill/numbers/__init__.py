@@ -1,0 +1,24 @@
+"""Telephone numbers and card identities: read, grouped, masked, and kept once, encrypted."""
+
+from refill.numbers.iccid import iccid
+from refill.numbers.imsi import imsi
+from refill.numbers.msisdn import Msisdn, fast_msisdn, msisdn, typed_msisdn
+from refill.numbers.plan import hint, region
+from refill.numbers.subjects import erase, learn_operator, learned, number_id, remember, reveal
+
+__all__ = [
+    "Msisdn",
+    "erase",
+    "fast_msisdn",
+    "hint",
+    "iccid",
+    "imsi",
+    "learn_operator",
+    "learned",
+    "msisdn",
+    "number_id",
+    "region",
+    "remember",
+    "reveal",
+    "typed_msisdn",
+]
