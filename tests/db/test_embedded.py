@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from refill.db.embedded import ALWAYS, PRODUCT, EmbeddedDatabaseError, Server, _is_running, _postmaster_of, default_home
+from refill.db.embedded import ALWAYS, PRODUCT, EmbeddedDatabaseError, Server, _is_running, _postmaster_of
 
 SMALL = {**PRODUCT, "shared_buffers": "16MB", "huge_pages": "off"}  # durable as the product, light as a test
 
@@ -249,4 +249,3 @@ def test_somebody_who_is_not_root_runs_it_as_themselves(home: Path) -> None:
 def test_the_product_never_trades_durability_for_speed() -> None:
     kept = {**PRODUCT, **ALWAYS}
     assert (kept["fsync"], kept["synchronous_commit"], kept["full_page_writes"]) == ("on", "on", "on")
-    assert default_home().name == "refill"

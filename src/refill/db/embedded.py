@@ -230,16 +230,9 @@ class Account:
         self.uid, self.gid = entry.pw_uid, entry.pw_gid
 
 
-def default_home() -> Path:
-    """`/var/lib/refill` for root, `~/.local/share/refill` for everybody else."""
-    if os.geteuid() == 0:
-        return Path("/var/lib/refill")
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "refill"
-
-
-def program(name: str, home: Path | None = None) -> Path:
+def program(name: str, home: Path) -> Path:
     """The path of a program that came with the server: `pg_dump`, `psql`, `pgbench` …"""
-    return _programs(home or default_home(), _account()) / name
+    return _programs(home, _account()) / name
 
 
 def _account() -> Account | None:
