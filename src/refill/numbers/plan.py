@@ -6,7 +6,9 @@ CMCC, CUNICOM, CTCC, CBN = "cmcc", "cunicom", "ctcc", "cbn"
 
 # MIIT numbering plan for public mobile networks (YD/T 4018). 148, 146 and 149's data ranges are for things, not people.
 CHINA: Final[dict[str, str]] = {
-    **dict.fromkeys("134 135 136 137 138 139 147 150 151 152 157 158 159 172 178 182 183 184 187 188 195 197 198".split(), CMCC),
+    **dict.fromkeys(
+        "134 135 136 137 138 139 147 150 151 152 157 158 159 172 178 182 183 184 187 188 195 197 198".split(), CMCC
+    ),
     **dict.fromkeys("130 131 132 145 155 156 166 175 176 185 186 196".split(), CUNICOM),
     **dict.fromkeys("133 149 153 173 177 180 181 189 190 191 193 199".split(), CTCC),
     "192": CBN,

@@ -24,7 +24,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="Number",
             fields=[
-                ("pk", django.db.models.CompositePrimaryKey("cell", "number", blank=True, editable=False, primary_key=True, serialize=False)),
+                (
+                    "pk",
+                    django.db.models.CompositePrimaryKey(
+                        "cell", "number", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
                 ("cell", django.db.models.SmallIntegerField()),
                 ("number", django.db.models.TextField()),
                 ("sealed", django.db.models.BinaryField()),

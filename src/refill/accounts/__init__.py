@@ -1,0 +1,29 @@
+"""Who may ask us for something: partners and the API keys they show."""
+
+from refill.accounts.partners import (
+    KeyRing,
+    NameTaken,
+    Partner,
+    PartnerKey,
+    create_key,
+    create_partner,
+    float_account,
+    load_keys,
+    partner,
+    revoke_key,
+    suspend,
+)
+
+__all__ = [
+    "KeyRing",
+    "NameTaken",
+    "Partner",
+    "PartnerKey",
+    "create_key",
+    "create_partner",
+    "float_account",
+    "load_keys",
+    "partner",
+    "revoke_key",
+    "suspend",
+]
