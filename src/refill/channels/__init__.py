@@ -1,0 +1,1 @@
+"""The doors: each only translates and asks the spine."""

@@ -1,0 +1,1 @@
+"""What the pages for people share: Django's settings, addresses, base templates, sign-in and static files."""
