@@ -1,0 +1,41 @@
+"""The shelf of operators: one file is one supplier of credit, reached only through `supplier`, found here by name."""
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from refill.operators.supplier import Delivery, Example, Flags, Recharge, Supplier, SupplierNotice
+
+GROUP = "refill.operators"  # entry points of other people's packages: each names a module such as ours
+_NOT_SUPPLIERS = {"supplier", "home"}  # the port, and our own network, which answers inside our transaction
+
+
+def shelf() -> dict[str, ModuleType]:
+    """Every file on the shelf by its NAME: ours, then other people's.
+
+    A file defines `NAME`, `from_settings(settings) -> list[Supplier]` (one adapter may serve several suppliers) and
+    `EXAMPLES() -> (Supplier, [Example, …])`.
+    """
+    ours = (file.name for file in pkgutil.iter_modules(__path__) if file.name not in _NOT_SUPPLIERS)
+    files = [import_module(f"{__name__}.{name}") for name in ours]
+    files += [found.load() for found in entry_points(group=GROUP)]
+    return {file.NAME: file for file in files}
+
+
+def suppliers_by_name(settings: Mapping[str, str]) -> dict[str, Supplier]:
+    """The suppliers for which `settings` (names such as "http_json_suppliers") say enough. Raises BadInput."""
+    return {supplier.name: supplier for file in shelf().values() for supplier in file.from_settings(settings)}
+
+
+__all__ = [
+    "Delivery",
+    "Example",
+    "Flags",
+    "Recharge",
+    "Supplier",
+    "SupplierNotice",
+    "shelf",
+    "suppliers_by_name",
+]

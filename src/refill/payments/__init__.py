@@ -1,0 +1,62 @@
+"""The shelf of payment methods: one file is one method, reached only through `method`, found here by name."""
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import ModuleType
+
+from refill.payments.method import (
+    ABSENT,
+    ALREADY_PAID,
+    CLOSED,
+    WAITING,
+    Can,
+    Capture,
+    Charge,
+    Example,
+    Invitation,
+    Method,
+    Notice,
+    RawNotice,
+    RefundAsk,
+)
+
+GROUP = "refill.payments"  # entry points of other people's packages: each names a module such as ours
+
+
+def shelf() -> dict[str, ModuleType]:
+    """Every file on the shelf by its NAME: ours, then other people's.
+
+    A file defines `NAME`, `from_settings(settings) -> Method | None` and `EXAMPLES() -> (Method, [Example, …])`.
+    """
+    files = [
+        import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__) if file.name != "method"
+    ]
+    files += [found.load() for found in entry_points(group=GROUP)]
+    return {file.NAME: file for file in files}
+
+
+def methods_by_name(settings: Mapping[str, str]) -> dict[str, Method]:
+    """The methods for which `settings` (lower-case names such as "alipay_app_id") say enough. Raises BadInput."""
+    made = {name: file.from_settings(settings) for name, file in shelf().items()}
+    return {name: method for name, method in made.items() if method is not None}
+
+
+__all__ = [
+    "ABSENT",
+    "ALREADY_PAID",
+    "CLOSED",
+    "WAITING",
+    "Can",
+    "Capture",
+    "Charge",
+    "Example",
+    "Invitation",
+    "Method",
+    "Notice",
+    "RawNotice",
+    "RefundAsk",
+    "methods_by_name",
+    "shelf",
+]

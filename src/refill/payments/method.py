@@ -1,0 +1,156 @@
+"""The port of a payment method: how a person pays, how we ask what became of it, how money goes back."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+
+from refill.money import Money
+from refill.outcome import Done, Outcome, Refused, Unknown
+from refill.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Money we ask a person for; nobody can pay after `expires_at`.
+
+    `reference` is ours: at most 32 characters, unique for ever.
+    """
+
+    reference: str
+    amount: Money
+    subject: str  # what the person reads at the gateway, never a whole phone number
+    expires_at: datetime
+    scene: str = "page"  # page | qr
+    notify_url: str = ""
+    return_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Where the person pays: `redirect` is a page to open, `qr` the text of a QR code, `paid`: nothing is left."""
+
+    kind: str  # redirect | qr | paid
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A verified payment, in the gateway's own words; (method, merchant, transaction) is unique for ever."""
+
+    method: str
+    merchant: str
+    transaction: str  # the gateway's number
+    reference: str  # ours
+    amount: Money
+    paid_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RefundAsk:
+    """Money back to where it came from; `request_id` is ours and deterministic, so asking twice refunds once."""
+
+    request_id: str
+    reference: str  # the charge's
+    transaction: str  # the gateway's number of the capture
+    amount: Money
+    captured: Money
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A notice whose signature holds. `fresh` False (correctly signed, but old) triggers a query, never a drop."""
+
+    id: str  # theirs: unique with the method's name
+    reference: str
+    capture: Capture | None  # None: about something else than money arriving; ask by query
+    fresh: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RawNotice:
+    """A callback exactly as it arrived, kept in `inbox` before anyone reads it."""
+
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: datetime
+
+
+# Answers of `query` and `close` that are definite but not money; the reasons of Refused.
+WAITING = "waiting"  # the person may still pay
+CLOSED = "closed"  # nobody can pay this any more
+ABSENT = "absent"  # the gateway does not know it: final only after expires_at
+ALREADY_PAID = "already_paid"  # close came too late: query for the capture
+
+
+@dataclass(frozen=True, slots=True)
+class Can:
+    """What a method can do."""
+
+    refund: bool = True
+    partial_refund: bool = True
+    close: bool = True
+    query: bool = True
+    barcode: bool = False
+    scenes: tuple[str, ...] = ("page",)
+
+
+class Method(Protocol):
+    """One payment method; one file on this shelf. All calls go through `world.call`, once each."""
+
+    name: str  # also in accounts: clearing:<name>
+    can: Can
+    currencies: frozenset[str]
+
+    async def begin(self, world: World, charge: Charge) -> Outcome[Invitation]:
+        """Where to send the person. May be asked again for the same reference; nothing is captured by it."""
+
+    async def query(self, world: World, reference: str) -> Outcome[Capture]:
+        """Done(capture) when paid; Refused(WAITING | CLOSED | ABSENT); Unknown."""
+
+    async def close(self, world: World, reference: str) -> Outcome[str]:
+        """Done when nobody can pay it any more; Refused(ALREADY_PAID | ABSENT); Unknown."""
+
+    async def refund(self, world: World, ask: RefundAsk) -> Outcome[str]:
+        """Done(their number) when the money is on its way back; a repeat with that request_id is the same refund."""
+
+    async def query_refund(self, world: World, ask: RefundAsk) -> Outcome[str]:
+        """Done when that refund happened; Refused(ABSENT) when it surely did not; Unknown."""
+
+    def read_notice(self, raw: RawNotice) -> Notice:
+        """Verifies signature, application and merchant on the raw bytes. Raises NotVerified."""
+
+    def acknowledge(self, accepted: bool) -> tuple[int, bytes]:
+        """The HTTP status and body that tells the gateway to stop (or to try again later)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One conversation of a method for the shelf's generic tests: what arrives and what we must make of it."""
+
+    says: str
+    raw: RawNotice
+    expect: str  # "capture" | "not_verified" | "stale" | "other"
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+__all__ = [
+    "ABSENT",
+    "ALREADY_PAID",
+    "CLOSED",
+    "WAITING",
+    "Can",
+    "Capture",
+    "Charge",
+    "Done",
+    "Example",
+    "Invitation",
+    "Method",
+    "Notice",
+    "Outcome",
+    "RawNotice",
+    "RefundAsk",
+    "Refused",
+    "Unknown",
+]
