@@ -10,6 +10,8 @@ from refill.errors import RefillError
 
 LOCK = 0x7265_6669_6C6C  # "refill": nobody else's advisory lock
 
+NO_SECRET = "-"  # nothing is signed while tables are made
+
 
 class SchemaTooNew(RefillError):
     """The database was migrated by a newer program; this one would not understand it."""
@@ -18,7 +20,7 @@ class SchemaTooNew(RefillError):
     status = 500
 
 
-def migrate(dsn: str, secret_key: str = "unused while migrating") -> None:
+def migrate(dsn: str) -> None:
     """Runs what is missing, under an advisory lock; returns at once when nothing is. Raises SchemaTooNew."""
     known = on_disk()
     if _missing(dsn, known):
@@ -26,7 +28,7 @@ def migrate(dsn: str, secret_key: str = "unused while migrating") -> None:
         with psycopg.connect(dsn, autocommit=True, application_name="refill migrate") as connection:
             connection.execute("SELECT pg_advisory_lock(%s)", [LOCK])
             if _missing(dsn, known):
-                _run(dsn, secret_key)
+                _run(dsn)
 
 
 def on_disk() -> set[tuple[str, str]]:
@@ -59,8 +61,8 @@ def _missing(dsn: str, known: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return known - applied
 
 
-def _run(dsn: str, secret_key: str) -> None:
-    configure(dsn, secret_key)
+def _run(dsn: str) -> None:
+    configure(dsn, NO_SECRET)
     from django.core.management import call_command
     from django.db import connections
 

@@ -22,6 +22,9 @@ class Tally(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["key", "since"], name="one_tally_per_span")]
 
+    def __str__(self) -> str:
+        return f"{self.key} {self.count}"
+
 
 class StaffAct(models.Model):
     """One act of a member of staff that touched what is protected: a number shown, a case settled. Never changed."""
@@ -36,4 +39,7 @@ class StaffAct(models.Model):
         ordering = ["-id"]
         verbose_name = "staff act"
         verbose_name_plural = "staff acts"
-        indexes = [models.Index(fields=["subject"])]
+        indexes = [models.Index(fields=["subject"], name="people_act_subject")]
+
+    def __str__(self) -> str:
+        return f"{self.who} {self.what} {self.subject}"

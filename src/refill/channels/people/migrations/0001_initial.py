@@ -5,7 +5,6 @@ import django.contrib.auth.validators
 import django.utils.timezone
 from django.db import migrations, models
 
-
 APPEND_ONLY = """
     -- What staff did stays written
     CREATE FUNCTION people_staffact_stays() RETURNS trigger LANGUAGE plpgsql AS
@@ -113,7 +112,7 @@ class Migration(migrations.Migration):
                 "verbose_name": "staff act",
                 "verbose_name_plural": "staff acts",
                 "ordering": ["-id"],
-                "indexes": [models.Index(fields=["subject"], name="people_staf_subject_947fab_idx")],
+                "indexes": [models.Index(fields=["subject"], name="people_act_subject")],
             },
         ),
         migrations.CreateModel(
