@@ -1,0 +1,5 @@
+"""Operators, denominations, prices and who supplies them."""
+
+from refill.catalogue.offers import HOME, Catalogue, Offer, Operator, Quote, Route, load, refresh
+
+__all__ = ["HOME", "Catalogue", "Offer", "Operator", "Quote", "Route", "load", "refresh"]
