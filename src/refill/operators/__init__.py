@@ -24,9 +24,10 @@ def shelf() -> dict[str, ModuleType]:
     return {file.NAME: file for file in files}
 
 
-def suppliers_by_name(settings: Mapping[str, str]) -> dict[str, Supplier]:
+def suppliers_by_name(settings: Mapping[str, object]) -> dict[str, Supplier]:
     """The suppliers for which `settings` (names such as "http_json_suppliers") say enough. Raises BadInput."""
-    return {supplier.name: supplier for file in shelf().values() for supplier in file.from_settings(settings)}
+    texts = {name: str(value) for name, value in settings.items() if value is not None}
+    return {supplier.name: supplier for file in shelf().values() for supplier in file.from_settings(texts)}
 
 
 __all__ = [

@@ -37,9 +37,10 @@ def shelf() -> dict[str, ModuleType]:
     return {file.NAME: file for file in files}
 
 
-def methods_by_name(settings: Mapping[str, str]) -> dict[str, Method]:
+def methods_by_name(settings: Mapping[str, object]) -> dict[str, Method]:
     """The methods for which `settings` (lower-case names such as "alipay_app_id") say enough. Raises BadInput."""
-    made = {name: file.from_settings(settings) for name, file in shelf().items()}
+    texts = {name: str(value) for name, value in settings.items() if value is not None}
+    made = {name: file.from_settings(texts) for name, file in shelf().items()}
     return {name: method for name, method in made.items() if method is not None}
 
 

@@ -350,21 +350,21 @@ class Alipay:
 
 
 def from_settings(settings: Mapping[str, str]) -> Method | None:
-    """Alipay, if `alipay_app_id` is set; then `alipay_seller_id`, `alipay_private_key`, `alipay_public_key` must be.
+    """Alipay, if `alipay_app_id` is set; needs `alipay_seller_id` and both `…_key_file` then.
 
-    A key is PEM, bare base64 or a file's path. Optional: `alipay_gateway_url`, `alipay_notify_url`.
+    `alipay_private_key_file` is ours, `alipay_public_key_file` theirs. Optional: `alipay_gateway`, `alipay_notify_url`.
     """
     if not settings.get("alipay_app_id"):
         return None
-    for name in ("alipay_seller_id", "alipay_private_key", "alipay_public_key"):
+    for name in ("alipay_seller_id", "alipay_private_key_file", "alipay_public_key_file"):
         if not settings.get(name):
             raise BadInput(f"The setting {name} is missing; Alipay needs it beside alipay_app_id.")
     return Alipay.read(
         app_id=settings["alipay_app_id"],
         seller_id=settings["alipay_seller_id"],
-        private_key=settings["alipay_private_key"],
-        alipay_public_key=settings["alipay_public_key"],
-        gateway_url=settings.get("alipay_gateway_url") or GATEWAY,
+        private_key=settings["alipay_private_key_file"],
+        alipay_public_key=settings["alipay_public_key_file"],
+        gateway_url=settings.get("alipay_gateway") or GATEWAY,
         notify_url=settings.get("alipay_notify_url") or "",
     )
 

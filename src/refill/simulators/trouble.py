@@ -1,0 +1,67 @@
+"""The trouble that far ends make: from a table, by plan, or by chance from a seed."""
+
+from collections.abc import Callable, Coroutine, Mapping
+from random import Random
+from typing import Any
+
+from refill.world import Request, Response
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+Schedule = Callable[[float, Work], None]  # runs some work after so many seconds
+Post = Callable[[Request], Coroutine[Any, Any, Response]]  # sends a notice; raises NotSent or NoAnswer
+Sleep = Callable[[float], Coroutine[Any, Any, None]]
+
+# What a recharge can meet, by the last four digits of its number. Shown on the operator's own page.
+BY_SUFFIX = {
+    "0001": "slow",
+    "0002": "lost",
+    "0003": "refused",
+    "0004": "hidden",
+    "0005": "duplicate",
+    "0006": "odd_code",
+    "0007": "partial",
+    "0008": "html",
+    "0009": "truncated",
+    "0010": "wrong_amount",
+    "0011": "wrong_number",
+    "0012": "not_ours",
+    "0013": "empty_float",
+    "0014": "later",
+    "0015": "fails_later",
+    "0016": "contradicts",
+    "0017": "unsigned",
+    "0018": "huge",
+    "0019": "busy",
+    "0020": "reversed",
+    "0021": "silent",
+    "0022": "error_500",
+}
+
+
+class Troubles:
+    """Whether trouble strikes: first what was planned, then what the dice say. Without either, never."""
+
+    def __init__(self, dice: Random, chances: Mapping[str, float] | None = None) -> None:
+        self.dice = dice
+        self.chances = dict(chances or {})  # name -> probability, 0 to 1
+        self._planned: dict[str, int] = {}
+
+    def plan(self, name: str, times: int = 1) -> None:
+        """The next `times` occasions for `name` are taken."""
+        self._planned[name] = self._planned.get(name, 0) + times
+
+    def heal(self) -> None:
+        """From now on all goes well."""
+        self.chances.clear()
+        self._planned.clear()
+
+    def strikes(self, name: str) -> bool:
+        if self._planned.get(name):
+            self._planned[name] -= 1
+            return True
+        chance = self.chances.get(name, 0.0)
+        return bool(chance) and self.dice.random() < chance
+
+    def one_of(self, names: tuple[str, ...]) -> str:
+        """The first of `names` that strikes, or ""."""
+        return next((name for name in names if self.strikes(name)), "")
