@@ -9,8 +9,7 @@ from refill.channels.people.django_settings import DJANGOS, OURS, configure
 from refill.errors import RefillError
 
 LOCK = 0x7265_6669_6C6C  # "refill": nobody else's advisory lock
-
-NO_SECRET = "-"  # nothing is signed while tables are made
+UNSIGNED = "-"  # nothing is signed while tables are made
 
 
 class SchemaTooNew(RefillError):
@@ -62,7 +61,7 @@ def _missing(dsn: str, known: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def _run(dsn: str) -> None:
-    configure(dsn, NO_SECRET)
+    configure(dsn, UNSIGNED)
     from django.core.management import call_command
     from django.db import connections
 

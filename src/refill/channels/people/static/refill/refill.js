@@ -1,0 +1,69 @@
+// Makes the pages pleasant where scripts run; without them every page works just the same.
+(() => {
+  "use strict";
+
+  // 138 0013 8000: groups while typing, forgives +86, spaces, full-width digits and invisible marks.
+  const read = (text) => {
+    const plain = text.normalize("NFKC").replace(/[^0-9+]/g, "");
+    if (plain.startsWith("+") && !plain.startsWith("+86")) return plain;
+    const digits = plain.replace(/\+/g, "");
+    return digits.length > 11 ? digits.replace(/^(0086|86)/, "") : digits;
+  };
+  const group = (digits) =>
+    digits.startsWith("+")
+      ? digits
+      : [digits.slice(0, 3), digits.slice(3, 7), digits.slice(7)].filter(Boolean).join(" ");
+
+  const regroup = (field) => {
+    const before = field.value.slice(0, field.selectionStart).normalize("NFKC").replace(/[^0-9]/g, "").length;
+    const digits = read(field.value);
+    const lost = field.value.normalize("NFKC").replace(/[^0-9]/g, "").length - digits.replace("+", "").length;
+    field.value = group(digits);
+    let caret = 0;
+    for (let seen = 0; caret < field.value.length && seen < before - lost; caret++)
+      if (/[0-9]/.test(field.value[caret])) seen++;
+    field.setSelectionRange(caret, caret);
+    return digits;
+  };
+
+  let shown = "";
+  const offers = () => document.getElementById("offers");
+  const number = document.getElementById("number");
+  if (number) {
+    shown = read(number.value);
+    number.addEventListener("input", (event) => {
+      if (event.isComposing) return;
+      const digits = regroup(number);
+      if (digits !== shown && /^1[0-9]{10}$/.test(digits)) {
+        shown = digits;
+        offers()?.dispatchEvent(new Event("refill:ask"));
+      }
+    });
+    number.addEventListener("compositionend", () => number.dispatchEvent(new Event("input")));
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target.name === "operator") offers()?.dispatchEvent(new Event("refill:ask"));
+  });
+  document.addEventListener("focusin", (event) => {
+    if (event.target.name === "custom") document.getElementById("offer-custom")?.click();
+  });
+
+  // One press is one press; coming back by the back button makes the form usable again.
+  document.addEventListener("submit", (event) => {
+    if (event.target.dataset.once === undefined) return;
+    if (event.target.dataset.sent) return event.preventDefault();
+    event.target.dataset.sent = "1";
+    event.target.setAttribute("aria-busy", "true");
+  });
+  addEventListener("pageshow", () => {
+    for (const form of document.querySelectorAll("form[data-sent]")) {
+      delete form.dataset.sent;
+      form.removeAttribute("aria-busy");
+    }
+  });
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-print]")) print();
+  });
+})();

@@ -1,0 +1,226 @@
+"""What a page asks of the spine, in the words of the page; the only file of the portal that calls it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.core import signing
+
+from refill.catalogue import Quote
+from refill.channels.people import bridge
+from refill.errors import NotFound, RefillError
+from refill.money import Money, amount
+from refill.numbers import Msisdn, number_id, region, typed_msisdn
+from refill.payments import Invitation
+from refill.topup import Ask, Order, flow, store
+
+ON_PURPOSE = timedelta(seconds=120)  # DOMAIN rule 7: the same wish again within this time is asked about
+CHANNEL = "portal"
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An operator as the page shows it."""
+
+    id: str
+    name_zh: str
+    name_en: str
+    colour: str
+    own: bool
+
+    @property
+    def glyph(self) -> str:
+        """One character on the chip: 移 of 中国移动, else the first."""
+        return (self.name_zh.removeprefix("中国") or self.name_en or "?")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One denomination on sale."""
+
+    product: str
+    face: Money
+    price: Money
+
+    @property
+    def value(self) -> str:
+        return f"{self.product}|{self.face.text()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Amounts of free choice."""
+
+    product: str
+    least: Money
+    most: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is confirmed: whose phone, which network, how much, at which price."""
+
+    order_id: str
+    msisdn: Msisdn
+    operator: str
+    product: str
+    face: Money
+    price: Money
+
+
+def read_number(typed: str) -> Msisdn:
+    """Raises NotANumber."""
+    return typed_msisdn(typed)
+
+
+def region_of(msisdn: Msisdn, language: str) -> str:
+    """Where the number was issued, in the reader's language; empty when unknown."""
+    return region(msisdn.digits, "en" if language == "en" else "zh")
+
+
+def networks() -> list[Network]:
+    """All operators on sale, in the order of the shelf."""
+    return [
+        Network(each.id, each.name_zh, each.name_en, each.colour, each.own_network)
+        for each in bridge.trade().shelf.catalogue.operators()
+    ]
+
+
+def network(operator: str) -> Network:
+    """One operator; one that is no longer on the shelf keeps its id as its name."""
+    for each in networks():
+        if each.id == operator:
+            return each
+    return Network(operator, operator, operator, "#50605a", False)
+
+
+def seller(msisdn: Msisdn, chosen: str) -> str | None:
+    """Who sells for this number: the person's choice, our own network, what we learnt, the prefix; None: ask the person."""
+    known = {each.id for each in networks()}
+    return bridge.ask(store.seller_for(bridge.trade(), msisdn, chosen if chosen in known else None))
+
+
+def shelf(operator: str) -> tuple[list[Tile], Span | None]:
+    """What this operator has on sale: fixed amounts, smallest first, and the span of free ones. Raises NotForSale."""
+    offers = bridge.trade().shelf.catalogue.offers(operator)
+    tiles = [Tile(offer.product, offer.face, offer.price) for offer in offers if offer.kind == "fixed"]
+    spans = [Span(offer.product, offer.face, offer.most) for offer in offers if offer.kind == "range"]
+    return tiles, spans[0] if spans else None
+
+
+def quote(operator: str, product: str, typed_face: str) -> Quote:
+    """The price of one choice as it is now. Raises NotAnAmount, NotForSale."""
+    catalogue = bridge.trade().shelf.catalogue
+    face = amount(typed_face, catalogue.operator(operator).currency)
+    return catalogue.quote(operator, face, product=product or None)
+
+
+def new_wish(msisdn: Msisdn, operator: str, product: str, typed_face: str) -> Wish:
+    """A wish with the id that its order will have, however often it is sent."""
+    quoted = quote(operator, product, typed_face)
+    order_id = flow.new_order_id(bridge.trade(), _index(msisdn))
+    return Wish(order_id, msisdn, operator, quoted.product, quoted.face, quoted.price)
+
+
+def earlier(guest: str, msisdn: Msisdn) -> list[Order]:
+    """This person's former orders for that number, newest first."""
+    orders = bridge.ask(store.by_number(bridge.trade(), _index(msisdn), limit=20))
+    return [order for order in orders if order.payer == payer(guest)]
+
+
+def same_again(wish: Wish, former: Sequence[Order]) -> Order | None:
+    """An order of the last two minutes for the same number and amount, which may have been meant to be this one."""
+    since = bridge.trade().world.now() - ON_PURPOSE
+    for order in former:
+        alive = order.payment not in ("expired", "refunded", "refund_pending")
+        if order.id != wish.order_id and order.face == wish.face and order.created_at >= since and alive:
+            return order
+    return None
+
+
+def place(guest: str, wish: Wish) -> Order:
+    """The order of this wish; the same one when it was placed before. Raises what refuses it."""
+    ask = Ask(
+        id=wish.order_id,
+        payer=payer(guest),
+        channel=CHANNEL,
+        msisdn=wish.msisdn,
+        number=_index(wish.msisdn),
+        face=wish.face,
+        key=wish.order_id,
+        operator=wish.operator,
+        product=wish.product,
+        max_price=wish.price,
+    )
+    (answer,) = bridge.ask(flow.place(bridge.trade(), [ask]))
+    if isinstance(answer, RefillError):
+        raise answer
+    return answer
+
+
+def methods(currency: str) -> list[str]:
+    """The payment methods that a person can use on a page."""
+    return [
+        name
+        for name, method in bridge.trade().methods.items()
+        if currency in method.currencies and {"page", "qr"} & set(method.can.scenes) and method.can.query
+    ]
+
+
+def invite(order_id: str, method: str, scene: str, return_url: str) -> Invitation:
+    """Where to pay. Raises CannotHappen when nothing is left to pay, Busy when the gateway does not answer."""
+    return bridge.ask(flow.invite(bridge.trade(), order_id, method, scene=scene, return_url=return_url))
+
+
+def ask_gateway(order_id: str) -> Order:
+    """Asks the gateway right now whether the order was paid."""
+    return bridge.ask(flow.poll(bridge.trade(), order_id))
+
+
+def cancel(order_id: str) -> Order:
+    """Gives the order up while it is unpaid."""
+    return bridge.ask(flow.cancel(bridge.trade(), order_id))
+
+
+def order(order_id: str) -> Order:
+    """Raises NotFound."""
+    (found,) = bridge.ask(store.find(bridge.trade(), [order_id]))
+    if found is None:
+        raise NotFound("There is no such order.")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """An order with its number and what happened to it so far, for the person who may see it."""
+
+    order: Order
+    msisdn: Msisdn | None
+    happened: list[tuple[str, datetime]]  # transition, when
+
+
+def story(order_id: str) -> Story:
+    """Raises NotFound."""
+    timeline = bridge.ask(store.timeline(bridge.trade(), order_id))
+    return Story(timeline.order, timeline.msisdn, [(event.transition, event.at) for event in timeline.events])
+
+
+def payer(guest: str) -> str:
+    return f"guest:{guest}"
+
+
+def signed(order_id: str) -> str:
+    """The order's id with our signature: whoever holds it may read the receipt."""
+    return signing.Signer(salt="receipt").sign(order_id)
+
+
+def unsigned(text: str) -> str:
+    """Raises NotFound for a signature that is not ours."""
+    try:
+        return signing.Signer(salt="receipt").unsign(text)
+    except signing.BadSignature:
+        raise NotFound("There is no such receipt.") from None
+
+
+def _index(msisdn: Msisdn) -> str:
+    return number_id(bridge.trade().vault, msisdn)

@@ -1,0 +1,1 @@
+"""How values of the trade are written on a page."""

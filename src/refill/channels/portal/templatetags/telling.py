@@ -1,0 +1,30 @@
+"""How values of the trade are written on a page: money, a network's name."""
+
+from django import template
+from django.utils.translation import get_language
+
+from refill.channels.portal.desk import Network
+from refill.money import EXPONENT, Money
+
+register = template.Library()
+SIGN = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥"}
+
+
+@register.filter
+def cash(money: Money) -> str:
+    """With its sign and all decimals: ¥49.80; a currency without a sign of its own: 49.80 KES."""
+    sign = SIGN.get(money.currency)
+    return f"{sign}{money.text()}" if sign else str(money)
+
+
+@register.filter
+def short(money: Money) -> str:
+    """Without decimals that say nothing: 50, 49.80."""
+    whole, rest = divmod(money.minor, 10 ** EXPONENT[money.currency])
+    return money.text() if rest else str(whole)
+
+
+@register.filter
+def named(network: Network) -> str:
+    """The operator's name in the reader's language."""
+    return network.name_en if get_language() == "en" else network.name_zh

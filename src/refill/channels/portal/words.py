@@ -1,0 +1,165 @@
+"""What the pages say: errors by their code, and what became of an order, each with what to do next."""
+
+from dataclasses import dataclass
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from refill.errors import RefillError
+from refill.topup import Order
+
+ERRORS: dict[str, Promise] = {
+    "not_a_number": _("That is not a mobile number yet. Check the digits, for example 138 0013 8000."),
+    "not_an_amount": _("Please enter an amount in digits, for example 50."),
+    "not_for_sale": _("This amount is not on sale for this operator. Choose another one."),
+    "price_too_high": _("The price changed meanwhile. Please look at it again before you pay."),
+    "illegal_transition": _("This order has moved on. Here is how it stands now."),
+    "key_reused": _("This form was used for another top-up. Please start again."),
+    "stale_form": _("This page was open for too long. Please check it once more; nothing was charged."),
+    "too_often": _("That was tried very often. Please wait a few minutes; nothing was charged."),
+    "busy": _("We are very busy just now. Nothing was charged; try again in a few seconds."),
+    "not_found": _("We cannot find that."),
+    "no_operator": _("We cannot tell the operator of this number. Please choose it."),
+    "no_amount": _("Please choose an amount."),
+}
+ANYTHING = _("That did not work, and nothing was charged. Please try again.")
+
+
+def sentence(error: RefillError | str) -> str:
+    """What went wrong and what to do next, in the reader's language; never the spine's own English."""
+    code = error if isinstance(error, str) else error.code
+    return str(ERRORS.get(code, ANYTHING))
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an order stands, for the person who paid: a title, a sentence, a tone and an icon."""
+
+    word: str
+    title: Promise
+    says: Promise
+    tone: str  # good | open | warn | wrong | calm
+    icon: str
+    final: bool = False
+
+    @property
+    def icon_file(self) -> str:
+        return f"people/icons/{self.icon}.svg"
+
+
+STANDINGS = {
+    "unpaid": Standing(
+        "unpaid",
+        _("Waiting for payment"),
+        _("Nothing has been charged yet. We see your payment at once."),
+        "open",
+        "clock",
+    ),
+    "paid": Standing(
+        "paid", _("Paid"), _("Your payment has arrived. We are handing the top-up to the operator."), "open", "tower"
+    ),
+    "with_operator": Standing(
+        "with_operator",
+        _("With the operator"),
+        _("Your payment has arrived and the operator is crediting the phone. You may close this page."),
+        "open",
+        "tower",
+    ),
+    "parked": Standing(
+        "parked",
+        _("Waiting for the operator"),
+        _("Your payment has arrived, but the operator cannot take the top-up just now. It goes on by itself."),
+        "warn",
+        "clock",
+    ),
+    "checking": Standing(
+        "checking",
+        _("Checking"),
+        _(
+            "The operator has not told us the outcome yet. We keep asking and never send it twice;"
+            " if it did not arrive, your money comes back."
+        ),
+        "warn",
+        "search",
+    ),
+    "credited": Standing("credited", _("Credited"), _("The credit is on the phone."), "good", "check", True),
+    "partial": Standing(
+        "partial",
+        _("Partly credited"),
+        _("A part of the credit is on the phone; the rest of your money is on its way back to you."),
+        "warn",
+        "info",
+    ),
+    "refunding": Standing(
+        "refunding",
+        _("Being refunded"),
+        _("The operator refused the top-up. Your money is on its way back to where you paid from."),
+        "warn",
+        "undo",
+    ),
+    "refunded": Standing(
+        "refunded",
+        _("Refunded"),
+        _("The top-up did not happen. Your money has gone back to where you paid from."),
+        "calm",
+        "undo",
+        True,
+    ),
+    "expired": Standing(
+        "expired", _("Closed"), _("Nobody paid in time, and nothing was charged."), "calm", "cross", True
+    ),
+    "reversed": Standing(
+        "reversed",
+        _("Taken back"),
+        _("The operator took the credit back. Your money is returned to where you paid from."),
+        "calm",
+        "undo",
+    ),
+}
+
+
+def standing(order: Order) -> Standing:
+    """The one honest word for both machines of an order."""
+    match order.payment, order.delivery:
+        case "unpaid", _any:
+            return STANDINGS["unpaid"]
+        case "expired", _any:
+            return STANDINGS["expired"]
+        case "refunded", "failed" | "unknown" | "reversed":
+            return STANDINGS["refunded"]
+        case "refund_pending", "failed" | "unknown":
+            return STANDINGS["refunding"]
+        case _any, "delivered":
+            return STANDINGS["credited"]
+        case _any, "partial" | "reversed" | "parked" as word:
+            return STANDINGS[word]
+        case _any, "unknown":
+            return STANDINGS["checking"]
+        case _any, "dispatching":
+            return STANDINGS["with_operator"]
+        case _any, "failed":
+            return STANDINGS["refunding"]
+    return STANDINGS["paid"]
+
+
+# What happened, line by line; transitions that mean nothing to a customer are left out.
+HAPPENED: dict[str, tuple[Promise, ...]] = {
+    "placed": (_("Order placed"),),
+    "held": (_("Order placed and paid"),),
+    "paid": (_("Payment received"),),
+    "sold": (_("Payment received"), _("Credit arrived on the phone")),
+    "sent": (_("Handed to the operator"),),
+    "unsure": (_("The operator's answer is missing; we ask again"),),
+    "retry": (_("Trying another way"),),
+    "parked": (_("Waiting until the operator can take it"),),
+    "resumed": (_("Going on"),),
+    "delivered": (_("Credit arrived on the phone"),),
+    "late_success": (_("Credit arrived on the phone"),),
+    "partial": (_("A part of the credit arrived"),),
+    "failed": (_("The operator refused; refund started"),),
+    "overdue": (_("No answer in time; refund started"),),
+    "proven_failed": (_("The operator confirmed that nothing arrived"),),
+    "refunded": (_("Money sent back"),),
+    "expired": (_("Closed without payment"),),
+    "reversed": (_("The operator took the credit back"),),
+}
