@@ -48,7 +48,7 @@ class Vault:
         def subkey(use: str, kind: str) -> bytes:
             return HKDF(SHA256(), KEY_BYTES, salt=None, info=f"refill {use} {kind}".encode()).derive(master)
 
-        # A prepared hash is copied per call, which spares it the keyed first block; there are few kinds, so the caches stay small.
+        # A prepared hash is copied per call, which spares it the keyed first block. There are few kinds: caches stay small.
         self._index = cache(lambda kind: blake2b(key=subkey("index", kind), digest_size=10))
         self._digest = cache(lambda kind: blake2b(key=subkey("digest", kind), digest_size=16))
         self._cipher = cache(lambda kind: AESGCM(subkey("seal", kind)))
@@ -87,7 +87,7 @@ class Vault:
         )
 
     def digest(self, kind: str, content: bytes) -> str:
-        """A keyed hash of `content`, 32 hexadecimal digits (128 bits): is this the same request, the same key, as before?"""
+        """A keyed hash of `content`, 32 hexadecimal digits (128 bits): is this the same request, the same key?"""
         hashed = self._digest(kind).copy()
         hashed.update(content)
         return hashed.hexdigest()

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 
 class Partner(models.Model):
-    """A platform that sells top-ups through our API and pays from a float. `commission_bp` of the face value stays with it."""
+    """A platform that sells top-ups through our API and pays from a float; `commission_bp` of the face value is its own."""
 
     id = models.TextField(primary_key=True)
     name = models.TextField(unique=True)

@@ -55,7 +55,8 @@ def float_account(partner_id: str, currency: str) -> str:
 CREATE_PARTNER = Statement("""
     -- A new partner; nothing when the name is taken
     INSERT INTO accounts_partner (id, name, currency, commission_bp, credit_limit_minor, status, created_at)
-    VALUES (:id::text, :name::text, :currency::text, :commission_bp::int, :credit_limit::bigint, 'active', :now::timestamptz)
+    VALUES (:id::text, :name::text, :currency::text, :commission_bp::int, :credit_limit::bigint, 'active',
+            :now::timestamptz)
         ON CONFLICT DO NOTHING
 """)
 
@@ -186,7 +187,7 @@ async def load_keys(tx: Tx, now: datetime) -> dict[str, PartnerKey]:
 
 
 class KeyRing:
-    """The keys in force, in memory: `find` never waits, and reads them again beside its caller when they are 5 s old."""
+    """The keys in force, in memory: `find` never waits, and when they are 5 s old they are read again beside it."""
 
     def __init__(self, vault: Vault, db: Database, world: World) -> None:
         self._vault = vault

@@ -2,7 +2,17 @@
 
 from refill.cards.buckets import Bucket, Credit, buckets, credit, open_buckets
 from refill.cards.importing import BadFile, LineAnswer, import_cards
-from refill.cards.inventory import Card, Keys, NewCard, NumberTaken, activate, add_cards, cards, keys_for_network
+from refill.cards.inventory import (
+    Card,
+    Keys,
+    NewCard,
+    NumberTaken,
+    activate,
+    add_cards,
+    cards,
+    keys_for_network,
+    put_to_use,
+)
 from refill.cards.states import Grant, life, validity
 from refill.cards.subscribers import (
     Change,
@@ -19,6 +29,8 @@ from refill.cards.subscribers import (
 )
 
 __all__ = [
+    "ADDED",
+    "ALREADY",
     "BadFile",
     "Bucket",
     "Card",
@@ -47,6 +59,7 @@ __all__ = [
     "keys_for_network",
     "life",
     "open_buckets",
+    "put_to_use",
     "shorten",
     "validity",
 ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from refill.cards.subscribers import Subscriber, by_id, by_numbers, create, switch_on
 from refill.db import Statement, Tx
@@ -63,10 +64,22 @@ CARD_FOR_ACTIVATION = Statement("""
     SELECT iccid, imsi, kind, status, subscriber_id, batch FROM cards_card WHERE iccid = :iccid::text FOR UPDATE
 """)
 
-USE_CARD = Statement("""
-    -- The card now serves a subscriber
-    UPDATE cards_card SET status = 'in_use', subscriber_id = :subscriber::text WHERE iccid = :iccid::text
+USE_CARDS = Statement("""
+    -- These cards now serve these subscribers
+    UPDATE cards_card AS card
+       SET status = 'in_use', subscriber_id = asked.subscriber
+      FROM unnest(:iccids::text[], :subscribers::text[]) AS asked (iccid, subscriber)
+     WHERE card.iccid = asked.iccid AND card.status = 'stock'
 """)
+
+
+async def put_to_use(tx: Tx, asked: Sequence[tuple[Subscriber, datetime]], now: datetime) -> list[Subscriber]:
+    """Switches on subscribers who got their card with a number in it, each until its own moment."""
+    on = await switch_on(tx, asked, now)
+    await tx.run(
+        USE_CARDS, iccids=[subscriber.iccid for subscriber in on], subscribers=[subscriber.id for subscriber in on]
+    )
+    return on
 
 
 async def activate(
@@ -102,9 +115,8 @@ async def activate(
         if known is None or known.number != number:
             raise CannotHappen("This card belongs to another number.")
         subscriber = known
-    subscriber = await switch_on(tx, subscriber, days, now)
-    await tx.run(USE_CARD, iccid=card.iccid, subscriber=subscriber.id)
-    return subscriber
+    (on,) = await put_to_use(tx, [(subscriber, now + timedelta(days=days))], now)
+    return on
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +190,7 @@ async def add_cards(
     index = {msisdn: number for number, msisdn in numbers.items()}
     taken = set(await by_numbers(tx, list(numbers)))
     existing = await tx.rows(EXISTING, iccids=[row.iccid for row in rows], imsis=[row.imsi for row in rows])
-    imsi_of = dict((iccid, imsi) for iccid, imsi in existing)
+    imsi_of: dict[str, str] = dict(existing)
     imsis = set(imsi_of.values())
     answers, new, subscribers = [], [], []
     for row in rows:

@@ -1,11 +1,11 @@
-"""SIM cards, subscribers and expiring balances of our own network; the hot tables are written as SQL in the migration."""
+"""SIM cards, subscribers and expiring balances of our own network; the hot tables are SQL in the migration."""
 
 from django.db import models
 from django.db.models import Q
 
 
 class Card(models.Model):
-    """A SIM, USIM or eUICC by its printed serial number. `keys_sealed` (K and OPc) goes in and never out to a person."""
+    """A SIM, USIM or eUICC by its printed serial number. `keys_sealed` (K and OPc) goes in, never out to a person."""
 
     iccid = models.TextField(primary_key=True)
     imsi = models.TextField(unique=True)
@@ -14,7 +14,7 @@ class Card(models.Model):
     status = models.TextField(
         default="stock", choices=[(word, word) for word in ("stock", "in_use", "replaced", "lost")]
     )
-    subscriber_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - a card in stock has none
+    subscriber_id = models.TextField(null=True, blank=True)
     batch = models.TextField()
     imported_at = models.DateTimeField()
 
@@ -42,7 +42,7 @@ class Subscriber(models.Model):
     pk = models.CompositePrimaryKey("cell", "id")
     cell = models.SmallIntegerField()
     id = models.TextField()
-    number = models.TextField(null=True)  # noqa: DJ001 - a recycled subscriber has given its number back
+    number = models.TextField(null=True)
     iccid = models.TextField()
     network = models.TextField()
     currency = models.TextField()

@@ -11,8 +11,6 @@ GRACE_LASTS = timedelta(days=90)
 SUSPENSION_LASTS = timedelta(days=90)
 QUARANTINE_LASTS = timedelta(days=90)
 
-CREDITABLE = (STOCK, ACTIVE, GRACE, SUSPENDED)  # who may still be topped up
-
 FROM_TODAY, FROM_EXPIRY, LONGER, NEVER = "from_today", "from_expiry", "longer", "never"
 LONGEST_DAYS = 3650  # validity never reaches further than ten years from today, however often it is extended
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from refill import ledger
 from refill.cards.states import (
     ACTIVE,
-    CREDITABLE,
     EXPIRED,
     GRACE_LASTS,
     LONGEST_DAYS,
@@ -76,7 +75,7 @@ class Extension:
 
 # One update per subscriber: the rows are locked in one order by the subquery, so that two batches never wait for each
 # other in a ring. What a batch does to a subscriber was joined into one step before (`Reach.then`).
-EXTEND = Statement(f"""
+EXTEND = Statement("""
     -- Extend validity and bring subscribers back to life; says what their validity was before
     WITH asked AS (
         SELECT *
@@ -87,7 +86,7 @@ EXTEND = Statement(f"""
           FROM asked
           JOIN cards_subscriber AS s ON s.cell = asked.cell AND s.id = asked.id
          WHERE s.number = asked.number
-           AND s.state IN {CREDITABLE}
+           AND s.state IN ('stock', 'active', 'grace', 'suspended')
          ORDER BY s.cell, s.id
            FOR UPDATE OF s
     ), extended AS (
@@ -95,7 +94,7 @@ EXTEND = Statement(f"""
            SET active_until = least(
                    greatest(:now::timestamptz + before.at_least_days * interval '1 day',
                             before.active_until + before.plus_days * interval '1 day'),
-                   :now::timestamptz + {LONGEST_DAYS} * interval '1 day'),
+                   :now::timestamptz + (:longest::int) * interval '1 day'),
                activated_at = coalesce(s.activated_at, :now::timestamptz),
                state = 'active'
           FROM before
@@ -132,6 +131,7 @@ async def extend(tx: Tx, rows: Sequence[Extension], now: datetime) -> list[datet
         at_least=[
             None if step.at_least_days is None else min(step.at_least_days, LONGEST_DAYS) for step in steps.values()
         ],
+        longest=LONGEST_DAYS,
         now=now,
     )
     before: dict[tuple[str, str], datetime | None] = {(id_, number): until for id_, number, until in found}
@@ -151,13 +151,13 @@ class Shortening:
     standing: tuple[Grant, ...]
 
 
-LOCK = Statement(f"""
+LOCK = Statement("""
     -- Subscribers that are still served, locked in the order in which everybody locks them
     SELECT s.id, s.cell, s.number, s.state, s.active_until, s.currency, s.network, s.iccid, s.first_until
       FROM unnest(:cells::smallint[], :ids::text[], :numbers::text[]) AS asked (cell, id, number)
       JOIN cards_subscriber AS s ON s.cell = asked.cell AND s.id = asked.id
      WHERE s.number = asked.number
-       AND s.state IN {CREDITABLE}
+       AND s.state IN ('stock', 'active', 'grace', 'suspended')
      ORDER BY s.cell, s.id
        FOR UPDATE OF s
 """)
@@ -305,21 +305,39 @@ async def create(tx: Tx, subscribers: Sequence[Subscriber], now: datetime) -> se
     return created
 
 
-ACTIVATE = Statement("""
-    -- Switch on a subscriber from stock; nothing when it is on already
-    UPDATE cards_subscriber
-       SET state = 'active', active_until = :until::timestamptz, first_until = :until::timestamptz,
+SWITCH_ON = Statement("""
+    -- Subscribers out of stock, each until its own moment; who is on already is left as it is
+    WITH stock AS MATERIALIZED (
+        SELECT s.cell, s.id, asked.active_until
+          FROM unnest(:cells::smallint[], :ids::text[], :active_until::timestamptz[]) AS asked (cell, id, active_until)
+          JOIN cards_subscriber AS s ON s.cell = asked.cell AND s.id = asked.id
+         WHERE s.state = 'stock'
+         ORDER BY s.cell, s.id
+           FOR UPDATE OF s
+    )
+    UPDATE cards_subscriber AS s
+       SET state = 'active', active_until = stock.active_until, first_until = stock.active_until,
            activated_at = :now::timestamptz
-     WHERE cell = :cell::smallint AND id = :id::text AND state = 'stock'
+      FROM stock
+     WHERE s.cell = stock.cell AND s.id = stock.id
+    RETURNING s.id
 """)
 
 
-async def switch_on(tx: Tx, subscriber: Subscriber, days: int, now: datetime) -> Subscriber:
-    """Takes a subscriber out of stock with `days` of validity; one that is on already stays as it is."""
-    until = now + timedelta(days=min(days, LONGEST_DAYS))
-    if await tx.run(ACTIVATE, cell=subscriber.cell, id=subscriber.id, until=until, now=now):
-        return replace(subscriber, state=ACTIVE, active_until=until)
-    return subscriber
+async def switch_on(tx: Tx, asked: Sequence[tuple[Subscriber, datetime]], now: datetime) -> list[Subscriber]:
+    """Takes subscribers out of stock, each with the end of its validity; who is on already stays as it is."""
+    rows = await tx.rows(
+        SWITCH_ON,
+        cells=[subscriber.cell for subscriber, _ in asked],
+        ids=[subscriber.id for subscriber, _ in asked],
+        active_until=[until for _, until in asked],
+        now=now,
+    )
+    on = {id_ for (id_,) in rows}
+    return [
+        replace(subscriber, state=ACTIVE, active_until=until) if subscriber.id in on else subscriber
+        for subscriber, until in asked
+    ]
 
 
 BY_ID = Statement("""

@@ -74,7 +74,7 @@ class Product(models.Model):
 
 
 class Supply(models.Model):
-    """That a supplier delivers an operator's credit (or one product of it) at a cost; lower `priority` is asked first."""
+    """That a supplier delivers an operator's credit (or one product of it) at a cost; the lowest `priority` first."""
 
     id = models.TextField(primary_key=True)
     operator = models.ForeignKey(Operator, on_delete=models.PROTECT, related_name="supplies")

@@ -10,7 +10,7 @@ class Number(models.Model):
     cell = models.SmallIntegerField()
     number = models.TextField()
     sealed = models.BinaryField()
-    learned_operator = models.TextField(null=True)  # noqa: DJ001 - unknown is not the empty operator
+    learned_operator = models.TextField(null=True)
     first_seen = models.DateTimeField()
 
     class Meta:

@@ -64,7 +64,7 @@ class Msisdn:
 
 
 def fast_msisdn(text: str) -> Msisdn | None:
-    """The hot doors' reader: "+86…" or "86…" with a prefix that China has issued, in under a microsecond; None: ask `msisdn`."""
+    """The hot doors' reader: "+86…" or "86…" with a prefix issued in China, under a microsecond; None: ask `msisdn`."""
     found = _FAST.fullmatch(text)
     if found is None or text[-11:-8] not in _ISSUED:
         return None
@@ -72,7 +72,7 @@ def fast_msisdn(text: str) -> Msisdn | None:
 
 
 def msisdn(text: object, region: str = "CN") -> Msisdn:
-    """Reads what a program sent: "+8613800138000", "8613800138000", or national to `region`: "13800138000", "138 0013 8000".
+    """Reads what a program sent: "+8613800138000", "8613800138000", or national to `region`: "138 0013 8000".
 
     ASCII digits with single spaces or hyphens between them; nothing else: no other script's digits, extension or
     newline. Raises NotANumber, whose sentence never repeats the number.
@@ -90,7 +90,7 @@ def msisdn(text: object, region: str = "CN") -> Msisdn:
 
 
 def typed_msisdn(text: str, region: str = "CN") -> Msisdn:
-    """Reads what a person typed or pasted: any script's digits, any spaces, brackets, invisible marks. Raises NotANumber."""
+    """Reads what a person typed or pasted: any script's digits, spaces, brackets, invisible marks. Raises NotANumber."""
     if len(text) > 10 * _LONGEST:
         raise NotANumber("That is too long for a telephone number.")
     plain = []

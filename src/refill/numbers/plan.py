@@ -1,25 +1,24 @@
-"""What a number's first digits tell: the operator it was issued to, and the region. Hints only, because numbers are ported."""
+"""What a number's first digits tell: whom it was issued to, and where. Hints only, because numbers are ported."""
 
 from typing import Final
 
 CMCC, CUNICOM, CTCC, CBN = "cmcc", "cunicom", "ctcc", "cbn"
 
-# MIIT numbering plan for public mobile networks (YD/T 4018). 148, 146 and 149's data ranges are for things, not people.
-CHINA: Final[dict[str, str]] = {
-    **dict.fromkeys(
-        "134 135 136 137 138 139 147 150 151 152 157 158 159 172 178 182 183 184 187 188 195 197 198".split(), CMCC
-    ),
-    **dict.fromkeys("130 131 132 145 155 156 166 175 176 185 186 196".split(), CUNICOM),
-    **dict.fromkeys("133 149 153 173 177 180 181 189 190 191 193 199".split(), CTCC),
-    "192": CBN,
+# The prefixes issued for people's phones in China; those for things (140 to 144, 146, 148, 149) and satellites are left out.
+_ISSUED: Final = {
+    CMCC: "134 135 136 137 138 139 147 150 151 152 157 158 159 172 178 182 183 184 187 188 195 197 198",
+    CUNICOM: "130 131 132 145 155 156 166 175 176 185 186 196",
+    CTCC: "133 153 173 177 180 181 189 190 191 193 199",
+    CBN: "192",
 }
+CHINA: Final = {prefix: operator for operator, prefixes in _ISSUED.items() for prefix in prefixes.split()}
 
 # Sold by virtual operators over another's network: their credit is not the network's, so there is nothing to hint.
-VIRTUAL: Final = frozenset("162 165 167 170 171".split())
+VIRTUAL: Final = frozenset(("162", "165", "167", "170", "171"))
 
 
 def hint(digits: str) -> str | None:
-    """The operator that a Chinese number was issued to, of digits such as "8613800138000"; None when the prefix does not tell."""
+    """The operator that a Chinese number such as "8613800138000" was issued to; None when the prefix does not tell."""
     if not digits.startswith("861") or len(digits) != 13:
         return None
     return CHINA.get(digits[2:5])
@@ -35,9 +34,6 @@ def region(digits: str, language: str = "zh") -> str:
 
     The tables take tens of megabytes and a moment to load, so they are loaded by the first page that asks.
     """
-    from phonenumbers import PhoneNumberFormat, format_number, geocoder, parse
+    from phonenumbers import geocoder, parse
 
-    number = parse("+" + digits)
-    if number.country_code == 86 or format_number(number, PhoneNumberFormat.E164)[1:] == digits:
-        return geocoder.description_for_number(number, language)
-    return ""
+    return geocoder.description_for_number(parse("+" + digits), language)

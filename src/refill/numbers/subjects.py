@@ -82,7 +82,7 @@ async def learned(tx: Tx, number_ids: Sequence[str]) -> dict[str, str]:
     if not number_ids:
         return {}
     rows = await tx.rows(LEARNED, cells=[cell_of(number) for number in number_ids], numbers=list(number_ids))
-    return dict((number, operator) for number, operator in rows)
+    return dict(rows)
 
 
 ERASE = Statement("""
