@@ -1,0 +1,134 @@
+"""PostgreSQL through psycopg: transactions as functions, rerun when the commit is in doubt or two of them collided."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol, TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+from refill.db.statement import Statement
+from refill.errors import Busy
+from refill.world import in_transaction
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Work = Callable[["Tx"], Awaitable[T]]
+
+# Hot statements always want a nested loop over an index: a plan that a statistic cannot turn into a scan of everything.
+SESSION = "-c jit=off -c plan_cache_mode=force_generic_plan -c timezone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
+ATTEMPTS = 6
+# What the server says when two transactions collided or it is going down: nothing was committed, or we cannot know.
+COLLISION = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
+
+
+class Tx(Protocol):
+    """An open transaction. It only ever runs statements: a stranger is never asked while it is open."""
+
+    async def rows(self, statement: Statement, **parameters: Any) -> list[Row]:
+        """All rows."""
+
+    async def row(self, statement: Statement, **parameters: Any) -> Row | None:
+        """The first row, or None."""
+
+    async def value(self, statement: Statement, **parameters: Any) -> Any:
+        """The first column of the first row, or None."""
+
+    async def run(self, statement: Statement, **parameters: Any) -> int:
+        """Runs a statement for its effect and returns how many rows it touched."""
+
+
+class Database(Protocol):
+    """Where transactions are opened: `Pool` in production, one synchronous connection in the simulator."""
+
+    async def transaction(self, work: Work[T]) -> T:
+        """Runs `work` in one transaction and commits it.
+
+        When the commit's answer is lost or two transactions collided, `work` runs again: it must take its ids from
+        its caller, so that the second run finds what the first one wrote.
+        """
+
+
+class PoolTx:
+    """A transaction on one pooled connection."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        self._cursor = psycopg.AsyncRawCursor(connection)
+
+    async def rows(self, statement: Statement, **parameters: Any) -> list[Row]:
+        await self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        return await self._cursor.fetchall()
+
+    async def row(self, statement: Statement, **parameters: Any) -> Row | None:
+        await self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        return await self._cursor.fetchone()
+
+    async def value(self, statement: Statement, **parameters: Any) -> Any:
+        found = await self.row(statement, **parameters)
+        return found[0] if found else None
+
+    async def run(self, statement: Statement, **parameters: Any) -> int:
+        await self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        return self._cursor.rowcount
+
+
+class Pool:
+    """A pool of connections to one PostgreSQL; survives its restart."""
+
+    def __init__(self, dsn: str, *, size: int = 8) -> None:
+        self._pool = AsyncConnectionPool(
+            make_conninfo(dsn, options=SESSION, application_name="refill"),
+            min_size=min(2, size),
+            max_size=size,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={"autocommit": False},
+            timeout=10,
+            reconnect_timeout=60,
+        )
+
+    async def open(self) -> "Pool":
+        """Connects, and asserts the durable settings that every promise stands on."""
+        await self._pool.open(wait=True, timeout=30)
+        return self
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def transaction(self, work: Work[T]) -> T:
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._once(work)
+            except COLLISION:
+                if attempt == ATTEMPTS - 1:
+                    raise Busy("The books are very busy; nothing was taken. Try again in a second.") from None
+                await asyncio.sleep(0.01 * 2**attempt)
+            except psycopg.OperationalError:
+                # The connection broke, perhaps after COMMIT: the same ids make the second run safe.
+                if attempt == ATTEMPTS - 1:
+                    raise Busy("The database does not answer; nothing more was started. Try again shortly.") from None
+                await asyncio.sleep(0.05 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    async def _once(self, work: Work[T]) -> T:
+        async with self._pool.connection() as connection:
+            token = in_transaction.set(True)
+            try:
+                result = await work(PoolTx(connection))
+                await connection.commit()
+                return result
+            finally:
+                in_transaction.reset(token)
+
+
+NOT_DURABLE = Statement("""
+    -- Settings under which an acknowledged commit could be lost
+    SELECT name || '=' || setting FROM pg_settings
+     WHERE (name, setting) IN (('fsync', 'off'), ('synchronous_commit', 'off'), ('full_page_writes', 'off'))
+""")
+
+
+async def unsafe_settings(tx: Tx) -> list[str]:
+    """The settings under which an acknowledged commit could be lost; empty on a database fit for money."""
+    return [name for (name,) in await tx.rows(NOT_DURABLE)]

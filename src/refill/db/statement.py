@@ -1,0 +1,67 @@
+"""SQL that reads like prose: a named statement with `:name` parameters, compiled once to PostgreSQL's `$1`."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:#/+\-]+")
+
+
+class Statement:
+    """One SQL statement; write `:name` for a parameter and cast it (`:ids::text[]`) where PostgreSQL cannot tell its type.
+
+    Every statement registers itself, so that a test can prepare them all against the migrated schema.
+    """
+
+    every: "list[Statement]" = []
+
+    def __init__(self, text: str) -> None:
+        names: list[str] = []
+
+        def place(match: re.Match[str]) -> str:
+            if match[1] not in names:
+                names.append(match[1])
+            return f"${names.index(match[1]) + 1}"
+
+        self.text = _PARAMETER.sub(place, text.strip())
+        self.names = tuple(names)
+        Statement.every.append(self)
+
+    def values(self, parameters: Mapping[str, Any]) -> list[Any]:
+        """The parameters in order; sequences become array literals, because that is several times cheaper than a driver's dumper."""
+        if len(parameters) != len(self.names):
+            raise TypeError(f"this statement takes {self.names}, not {tuple(parameters)}")
+        return [array(value) if isinstance(value, list | tuple) else value for value in map(parameters.__getitem__, self.names)]
+
+
+def array(values: Sequence[Any]) -> str:
+    """A one-dimensional array literal of integers, text, booleans, times and None: [1, None] -> '{1,NULL}'."""
+    kinds = set(map(type, values))
+    if kinds <= {int}:
+        return "{" + ",".join(map(str, values)) + "}"
+    if kinds == {str}:
+        text = ",".join(values)
+        # Ids, digits and states need no quotes; one look at the joined text decides for the whole array.
+        if "" not in values and _PLAIN.fullmatch(text.replace(",", "")) and text.count(",") == len(values) - 1:
+            if not any(value.upper() == "NULL" for value in values):
+                return "{" + text + "}"
+    return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _element(value: Any) -> str:
+    match value:
+        case None:
+            return "NULL"
+        case bool():
+            return "t" if value else "f"
+        case int():
+            return str(value)
+        case datetime():
+            return f'"{value.isoformat()}"'
+        case str():
+            return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        case bytes():
+            return f'"\\\\x{value.hex()}"'
+    raise TypeError(f"{type(value).__name__} cannot stand in an array")

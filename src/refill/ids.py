@@ -1,0 +1,55 @@
+"""Ids that say what they are, sort by time and carry their cell: `tu_` + 9 time + 3 cell + 12 random characters.
+
+The alphabet is Crockford's base 32 in lower case, so an id is safe in a URL, a file name and over the telephone.
+"""
+
+from hashlib import blake2b
+
+from refill.errors import NotFound
+
+CELLS = 4096  # for ever: cells map to servers and stripes, the number of cells never changes
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
+
+
+def base32(value: int, length: int) -> str:
+    """The lowest `length` characters of `value` in base 32."""
+    letters = []
+    for _ in range(length):
+        letters.append(_ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(letters))
+
+
+_CELL_TEXT = [base32(cell, 3) for cell in range(CELLS)]
+
+
+def make_id(prefix: str, cell: int, at_ms: int, chance: int) -> str:
+    """`chance` supplies 60 random bits; `at_ms` is Unix time in milliseconds."""
+    return f"{prefix}_{_time_text(at_ms)}{_CELL_TEXT[cell]}{base32(chance, 12)}"
+
+
+_last_time = (0, "")
+
+
+def _time_text(at_ms: int) -> str:
+    global _last_time
+    last_ms, text = _last_time
+    if at_ms != last_ms:
+        text = base32(at_ms, 9)
+        _last_time = (at_ms, text)
+    return text
+
+
+def cell_of_id(id_: str) -> int:
+    """The cell that an id carries. Raises NotFound for a text that is not one of our ids."""
+    start = id_.find("_") + 10
+    letters = id_[start : start + 3]
+    if len(id_) - start != 15 or not all(letter in _VALUE for letter in letters):
+        raise NotFound("There is no object with that id.")
+    return (_VALUE[letters[0]] << 10 | _VALUE[letters[1]] << 5 | _VALUE[letters[2]]) % CELLS
+
+
+def cell_of(text: str) -> int:
+    """The cell in which a name (an MSISDN's index, an account's owner, a client's key) lives."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=2).digest()) % CELLS

@@ -1,0 +1,276 @@
+"""Posting: all refusals first, each with a name; then one statement that cannot fail half-way."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from refill.db import Statement, Tx
+from refill.errors import CannotHappen
+from refill.ids import cell_of_id
+from refill.ledger.accounts import Account, cell_of_account, role_of
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """`minor` units from `debit` to `credit`, above zero, both in one currency. A leg of zero is left out by `Entry.of`."""
+
+    debit: str
+    credit: str
+    minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What happened, as transfers that are posted together or not at all.
+
+    `id` is deterministic: the id of the order (or deposit) and the step, "tu_….sold": so it can be posted once only.
+    """
+
+    id: str
+    transfers: tuple[Transfer, ...]
+
+    @classmethod
+    def of(cls, id_: str, *legs: tuple[str, str, int]) -> "Entry":
+        """Entry.of("tu_….paid", ("clearing:alipay/CNY", "owed:customers/CNY", 4980))"""
+        return cls(id_, tuple(Transfer(debit, credit, minor) for debit, credit, minor in legs if minor))
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """The entry stands in the book; `again` when it stood there before."""
+
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The entry was not posted: `why` is not_enough, no_account, other_content, currency or amount; `account` names the culprit."""
+
+    why: str
+    account: str = ""
+
+
+@dataclass(slots=True)
+class Standing:
+    """An account's balance under our lock, and how low it may go."""
+
+    balance: int
+    floor: int | None
+
+
+async def post(tx: Tx, entries: Sequence[Entry], at: datetime) -> list[Posted | Refusal]:
+    """Posts entries as if one by one, in order; a refused entry leaves no trace and does not disturb the others.
+
+    Accounts that could refuse, and all that are shared, are locked in one order (shared first, then cell and name);
+    an account of one subscriber that is only credited cannot refuse, so its update takes the lock, in the same order.
+    """
+    names = {name for entry in entries for leg in entry.transfers for name in (leg.debit, leg.credit)}
+    debited = {leg.debit for entry in entries for leg in entry.transfers}
+    ordered = in_lock_order(names)
+    lock_all = any(not role_of(name).shared for name in debited)
+    locked = [name for name in ordered if lock_all or role_of(name).shared]
+    standings = await _lock(tx, locked, at)
+    known = await _known(tx, entries)
+    answers = decide(standings, entries, known, unlocked=frozenset(ordered) - frozenset(locked))
+    accepted = [entry for entry, answer in zip(entries, answers, strict=True) if answer == Posted()]
+    if accepted:
+        await _write(tx, accepted, ordered, at)
+    return answers
+
+
+def decide(
+    standings: Mapping[str, Standing],
+    entries: Sequence[Entry],
+    known: Mapping[str, Entry],
+    unlocked: frozenset[str] = frozenset(),
+) -> list[Posted | Refusal]:
+    """The verdict on each entry, in order; changes `standings` as accepted entries would."""
+    answers: list[Posted | Refusal] = []
+    seen = dict(known)
+    for entry in entries:
+        if entry.id in seen:
+            same = seen[entry.id] == entry
+            answers.append(Posted(again=True) if same else Refusal("other_content"))
+            continue
+        verdict = _verdict(standings, entry, unlocked)
+        if isinstance(verdict, Posted):
+            seen[entry.id] = entry
+        answers.append(verdict)
+    return answers
+
+
+def _verdict(standings: Mapping[str, Standing], entry: Entry, unlocked: frozenset[str]) -> Posted | Refusal:
+    change: dict[str, int] = {}
+    for leg in entry.transfers:
+        if leg.minor <= 0:
+            return Refusal("amount", leg.debit)
+        if leg.debit[-3:] != leg.credit[-3:] or leg.debit == leg.credit:
+            return Refusal("currency", leg.debit)
+        change[leg.debit] = change.get(leg.debit, 0) - leg.minor
+        change[leg.credit] = change.get(leg.credit, 0) + leg.minor
+    for name, delta in change.items():
+        standing = standings.get(name)
+        if standing is None:
+            if name in unlocked:
+                continue
+            return Refusal("no_account", name)
+        # Only what takes money out is refused: an account below its (raised) floor can still be paid into.
+        if delta < 0 and standing.floor is not None and standing.balance + delta < standing.floor:
+            return Refusal("not_enough", name)
+    for name, delta in change.items():
+        if name in standings:
+            standings[name].balance += delta
+    return Posted()
+
+
+def in_lock_order(names: Iterable[str]) -> list[str]:
+    """The one order in which everybody locks accounts: shared ones first, then by cell and name."""
+    return sorted(names, key=lambda name: (not role_of(name).shared, cell_of_account(name), name))
+
+
+LOCK = Statement("""
+    -- Accounts, locked in the order in which they are named
+    SELECT a.name, a.balance, a.floor
+      FROM unnest(:cells::smallint[], :names::text[]) WITH ORDINALITY AS asked (cell, name, n)
+      JOIN ledger_account a ON a.cell = asked.cell AND a.name = asked.name
+     ORDER BY asked.n
+       FOR UPDATE OF a
+""")
+
+OPEN = Statement("""
+    -- Accounts that are not there yet
+    INSERT INTO ledger_account (cell, name, currency, floor, opened_at)
+    SELECT cell, name, right(name, 3), floor, :at
+      FROM unnest(:cells::smallint[], :names::text[], :floors::bigint[]) AS asked (cell, name, floor)
+        ON CONFLICT DO NOTHING
+""")
+
+KNOWN = Statement("""
+    -- Transfers of these entries that stand in the book already
+    SELECT t.id, t.debit, t.credit, t.minor
+      FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
+      JOIN ledger_transfer t ON t.cell = asked.cell AND t.id = asked.id
+""")
+
+WRITE = Statement("""
+    -- Transfers, and the balances that they change; accounts are touched in the order in which they are named
+    WITH written AS (
+      INSERT INTO ledger_transfer (cell, id, debit, credit, minor, at)
+      SELECT cell, id, debit, credit, minor, :at
+        FROM unnest(:cells::smallint[], :ids::text[], :debits::text[], :credits::text[], :minors::bigint[])
+          AS t (cell, id, debit, credit, minor))
+    UPDATE ledger_account a SET balance = a.balance + change.minor
+      FROM unnest(:account_cells::smallint[], :names::text[], :changes::bigint[]) AS change (cell, name, minor)
+     WHERE a.cell = change.cell AND a.name = change.name
+""")
+
+SET_FLOOR = Statement("""
+    -- A credit limit: raised freely, lowered only against free headroom
+    UPDATE ledger_account SET floor = :floor
+     WHERE cell = :cell AND name = :name AND balance >= :floor
+""")
+
+BALANCES = Statement("""
+    SELECT a.name, a.balance
+      FROM unnest(:cells::smallint[], :names::text[]) AS asked (cell, name)
+      JOIN ledger_account a ON a.cell = asked.cell AND a.name = asked.name
+""")
+
+ENTRIES_OF = Statement("""
+    -- The transfers whose ids begin with an order's id
+    SELECT id, debit, credit, minor, at FROM ledger_transfer
+     WHERE cell = :cell AND id >= :source || '.' AND id < :source || '/'
+     ORDER BY at, id
+""")
+
+
+async def _lock(tx: Tx, names: Sequence[str], at: datetime) -> dict[str, Standing]:
+    standings = await _locked(tx, names)
+    if len(standings) < len(names):
+        first_used = [name for name in names if name not in standings and role_of(name).on_first_use]
+        if first_used:
+            await open_accounts(tx, [Account(name, role_of(name).floor) for name in first_used], at)
+            standings = await _locked(tx, names)
+    return standings
+
+
+async def _locked(tx: Tx, names: Sequence[str]) -> dict[str, Standing]:
+    rows = await tx.rows(LOCK, cells=[cell_of_account(name) for name in names], names=list(names)) if names else []
+    return {name: Standing(balance, floor) for name, balance, floor in rows}
+
+
+async def _known(tx: Tx, entries: Sequence[Entry]) -> dict[str, Entry]:
+    """Entries of these ids that were posted before, as they were posted."""
+    legs = [f"{entry.id}.{n}" for entry in entries for n in range(max(1, len(entry.transfers)))]
+    cells = [cell_of_entry(id_) for id_ in legs]
+    found: dict[str, list[tuple[str, Transfer]]] = {}
+    for id_, debit, credit, minor in await tx.rows(KNOWN, cells=cells, ids=legs):
+        entry_id, _, leg = id_.rpartition(".")
+        found.setdefault(entry_id, []).append((leg, Transfer(debit, credit, minor)))
+    return {
+        id_: Entry(id_, tuple(t for _, t in sorted(legs, key=lambda leg: int(leg[0])))) for id_, legs in found.items()
+    }
+
+
+async def _write(tx: Tx, entries: Sequence[Entry], ordered: Sequence[str], at: datetime) -> None:
+    ids: list[str] = []
+    cells: list[int] = []
+    debits: list[str] = []
+    credits: list[str] = []
+    minors: list[int] = []
+    change: dict[str, int] = {}
+    for entry in entries:
+        cell = cell_of_entry(entry.id)
+        for n, leg in enumerate(entry.transfers):
+            ids.append(f"{entry.id}.{n}")
+            cells.append(cell)
+            debits.append(leg.debit)
+            credits.append(leg.credit)
+            minors.append(leg.minor)
+            change[leg.debit] = change.get(leg.debit, 0) - leg.minor
+            change[leg.credit] = change.get(leg.credit, 0) + leg.minor
+    touched = [name for name in ordered if name in change]
+    updated = await tx.run(
+        WRITE,
+        at=at,
+        cells=cells,
+        ids=ids,
+        debits=debits,
+        credits=credits,
+        minors=minors,
+        account_cells=[cell_of_account(name) for name in touched],
+        names=touched,
+        changes=[change[name] for name in touched],
+    )
+    if updated != len(touched):
+        raise CannotHappen("An entry names an account that was never opened; nothing was posted.")
+
+
+def cell_of_entry(entry_id: str) -> int:
+    """Entries live in the cell of the order that they belong to."""
+    return cell_of_id(entry_id.partition(".")[0])
+
+
+async def open_accounts(tx: Tx, accounts: Sequence[Account], at: datetime) -> int:
+    """Opens accounts that are not there yet and returns how many were new; an open account keeps its floor."""
+    by_name = {opened.name: opened for opened in accounts}
+    names = in_lock_order(by_name)
+    floors = [by_name[name].floor_minor for name in names]
+    return await tx.run(OPEN, at=at, cells=[cell_of_account(name) for name in names], names=names, floors=floors)
+
+
+async def set_floor(tx: Tx, name: str, floor_minor: int) -> bool:
+    """Sets how low an account may go (a partner's credit limit, negative); False when it stands lower already."""
+    return await tx.run(SET_FLOOR, cell=cell_of_account(name), name=name, floor=floor_minor) == 1
+
+
+async def balances(tx: Tx, names: Sequence[str]) -> dict[str, int]:
+    """The balances (credit minus debit) of accounts that exist."""
+    rows = await tx.rows(BALANCES, cells=[cell_of_account(name) for name in names], names=list(names))
+    return {name: balance for name, balance in rows}
+
+
+async def entries_of(tx: Tx, source: str) -> list[tuple[str, str, str, int, datetime]]:
+    """The transfers of one order or deposit: (id, debit, credit, minor, at), as they were posted."""
+    rows = await tx.rows(ENTRIES_OF, cell=cell_of_id(source), source=source)
+    return [(id_, debit, credit, minor, at) for id_, debit, credit, minor, at in rows]

@@ -1,0 +1,182 @@
+"""What a top-up is: the ask that makes it, the order itself, and how its two machines read as one status."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from refill.money import Money
+from refill.numbers import Msisdn
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One wish for credit, as a door hands it in.
+
+    payer: `partner:<id>` (their float pays at once) or `guest:<session>` (a payment method pays later).
+    key, reference: the client's own names for it, unique for ever per payer; without either it is always a new order.
+    id: made by the caller with `flow.new_order_id`, so that a rerun after a lost commit finds its own order.
+    """
+
+    id: str
+    payer: str
+    channel: str  # partner_api | portal | counter | cli
+    msisdn: Msisdn
+    number: str  # the keyed index of msisdn
+    face: Money
+    key: str | None = None
+    reference: str | None = None
+    operator: str | None = None  # the person's or partner's choice; None: our own network, outcomes, then the prefix
+    product: str | None = None
+    max_price: Money | None = None
+    commission_bp: int | None = None  # the partner's; None is the retail price
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One top-up as it stands. `replayed` is True when the ask's key or reference already named it."""
+
+    id: str
+    cell: int
+    payer: str
+    channel: str
+    number: str
+    operator: str
+    product: str
+    supplier: str  # home: our own network
+    face: Money
+    price: Money
+    cost_minor: int | None
+    days: int
+    policy: str
+    reference: str | None
+    payment: str  # unpaid | captured | refund_pending | refunded | expired | disputed
+    delivery: str  # quoted | ready | dispatching | delivered | partial | parked | unknown | failed | reversed
+    created_at: datetime
+    expires_at: datetime | None = None
+    deadline: datetime | None = None
+    final_at: datetime | None = None
+    valid_until: datetime | None = None
+    wake_at: datetime | None = None
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    delivered_minor: int = 0
+    attempts: int = 0
+    parks: int = 0
+    reason: str = ""
+    replayed: bool = False
+
+    @property
+    def partner(self) -> str | None:
+        """The id of the partner whose float pays, or None for a person who pays by a payment method."""
+        kind, _, owner = self.payer.partition(":")
+        return owner if kind == "partner" else None
+
+    @property
+    def status(self) -> str:
+        """One word for a client: processing, succeeded, failed, partial, cancelled or reversed."""
+        match self.delivery:
+            case "delivered":
+                return "succeeded"
+            case "partial" | "reversed" | "failed":
+                return self.delivery
+            case "unknown" if self.payment in ("refund_pending", "refunded"):
+                return "failed"  # rule 5: the payer has the money back; `certainty` says that it is provisional
+        return "cancelled" if self.payment == "expired" else "processing"
+
+    @property
+    def certainty(self) -> str:
+        """`final`: will not change; `provisional`: refunded without proof; `unknown`: being asked; else `pending`."""
+        if self.delivery == "unknown":
+            return "provisional" if self.status == "failed" else "unknown"
+        return "final" if self.final_at is not None else "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """One try to pay an order by one method; `reference` is ours at the gateway."""
+
+    order_id: str
+    n: int
+    method: str
+    scene: str
+    reference: str
+    amount: Money
+    state: str  # open | captured | closed
+    opened_at: datetime
+    expires_at: datetime
+    polls: int = 0
+    poll_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request to one supplier, committed before any byte is sent."""
+
+    order_id: str
+    n: int
+    supplier: str
+    request_id: str
+    state: str  # prepared | unknown | done | refused
+    prepared_at: datetime
+    send_before: datetime
+    hard_end: datetime
+    inquiries: int = 0
+    inquire_at: datetime | None = None
+    their_id: str | None = None
+    code: str = ""
+    cost_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Money on its way back to where it came from; `source` is the account it comes out of."""
+
+    order_id: str
+    n: int
+    method: str
+    reference: str
+    merchant: str
+    transaction: str
+    captured_minor: int
+    amount: Money
+    source: str
+    request_id: str
+    state: str  # due | sent | done | cancelled | stuck
+    why: str
+    opened_at: datetime
+    asks: int = 0
+    ask_at: datetime | None = None
+    done_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """An order with everything that is still moving around it."""
+
+    order: Order
+    payments: tuple[Payment, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    refunds: tuple[Refund, ...] = ()
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        return next((a for a in self.attempts if a.state in ("prepared", "unknown")), None)
+
+
+def request_id(order_id: str, n: int) -> str:
+    """Our name for attempt `n` at a supplier: a function of order and number, so that a rerun asks for the same thing."""
+    return f"{order_id}a{n}"
+
+
+def refund_id(order_id: str, n: int) -> str:
+    """Our name for refund `n` at a gateway; the same refund always has the same name."""
+    return f"{order_id}r{n}"
+
+
+def payment_reference(order_id: str, n: int) -> str:
+    """Our name for payment `n` at a gateway."""
+    return f"{order_id}p{n}"
+
+
+def order_of(name: str) -> str:
+    """The order that a request, refund or payment reference belongs to: the first 27 characters."""
+    return name[:27]

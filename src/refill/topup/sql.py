@@ -1,0 +1,222 @@
+"""The hot statements of a top-up: set-based, touching rows in the order in which they are named."""
+
+from refill.db import Statement
+
+# ------------------------------------------------------------------ keys
+
+CLAIM_KEYS = Statement("""
+    -- Clients' keys and references, first come; sorted by the caller so that two batches cannot wait for each other
+    INSERT INTO topup_key (cell, name, content, order_id)
+    SELECT cell, name, content, order_id
+      FROM unnest(:cells::smallint[], :names::uuid[], :contents::uuid[], :orders::text[])
+        AS asked (cell, name, content, order_id)
+        ON CONFLICT DO NOTHING
+""")
+
+KEYS = Statement("""
+    -- Who owns these keys
+    SELECT k.name, k.content, k.order_id
+      FROM unnest(:cells::smallint[], :names::uuid[]) AS asked (cell, name)
+      JOIN topup_key k ON k.cell = asked.cell AND k.name = asked.name
+""")
+
+RELEASE_KEYS = Statement("""
+    -- Keys of requests that were refused before an order existed: not remembered
+    DELETE FROM topup_key k
+     USING unnest(:cells::smallint[], :names::uuid[], :orders::text[]) AS asked (cell, name, order_id)
+     WHERE k.cell = asked.cell AND k.name = asked.name AND k.order_id = asked.order_id
+""")
+
+POINT_KEYS = Statement("""
+    -- A second name for an order that is there already
+    UPDATE topup_key k SET order_id = asked.order_id
+      FROM unnest(:cells::smallint[], :names::uuid[], :orders::text[]) AS asked (cell, name, order_id)
+     WHERE k.cell = asked.cell AND k.name = asked.name
+""")
+
+# ------------------------------------------------------------------ orders
+
+BEAR = Statement("""
+    -- New orders, each with the event of its birth
+    WITH born AS (
+      INSERT INTO topup_order (cell, id, payer, channel, number, operator, product, supplier, face_minor, face_currency,
+                               price_minor, currency, cost_minor, days, policy, reference, payment, delivery,
+                               captured_minor, delivered_minor, created_at, expires_at, deadline, final_at, valid_until,
+                               wake_at, due)
+      SELECT cell, id, payer, channel, number, operator, product, supplier, face, face_currency, price, currency, cost,
+             days, policy, reference, payment, delivery, captured, delivered, :now, expires, deadline, final, valid,
+             wake, due
+        FROM unnest(:cells::smallint[], :ids::text[], :payers::text[], :channels::text[], :numbers::text[],
+                    :operators::text[], :products::text[], :suppliers::text[], :faces::bigint[], :facecurrencies::text[],
+                    :prices::bigint[], :currencies::text[], :costs::bigint[], :days::smallint[], :policies::text[],
+                    :references::text[], :payments::text[], :deliveries::text[], :captured::bigint[],
+                    :delivered::bigint[], :expires::timestamptz[], :deadlines::timestamptz[], :finals::timestamptz[],
+                    :valids::timestamptz[], :wakes::timestamptz[], :dues::timestamptz[])
+          AS t (cell, id, payer, channel, number, operator, product, supplier, face, face_currency, price, currency,
+                cost, days, policy, reference, payment, delivery, captured, delivered, expires, deadline, final, valid,
+                wake, due))
+    INSERT INTO topup_event (cell, order_id, transition, n, at)
+    SELECT cell, id, transition, 0, :now
+      FROM unnest(:cells::smallint[], :ids::text[], :transitions::text[]) AS t (cell, id, transition)
+""")
+
+_ORDER = """
+    o.id, o.cell, o.payer, o.channel, o.number, o.operator, o.product, o.supplier, o.face_minor, o.face_currency,
+    o.price_minor, o.currency, o.cost_minor, o.days, o.policy, o.reference, o.payment, o.delivery, o.created_at,
+    o.expires_at, o.deadline, o.final_at, o.valid_until, o.wake_at, o.captured_minor, o.refunded_minor,
+    o.delivered_minor, o.attempts, o.parks, o.reason
+"""
+
+FIND = Statement(f"""
+    SELECT {_ORDER}
+      FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
+      JOIN topup_order o ON o.cell = asked.cell AND o.id = asked.id
+""")
+
+LOCK = Statement(f"""
+    -- Orders, locked in the order in which they are named
+    SELECT {_ORDER}
+      FROM unnest(:cells::smallint[], :ids::text[]) WITH ORDINALITY AS asked (cell, id, n)
+      JOIN topup_order o ON o.cell = asked.cell AND o.id = asked.id
+     ORDER BY asked.n
+       FOR UPDATE OF o
+""")
+
+CLAIM_DUE = Statement(f"""
+    -- Orders whose timer rang, each to one worker; the new due time is the lease: behind it another may take over
+    WITH rang AS (
+      SELECT cell, id FROM topup_order
+       WHERE due <= :now ORDER BY due LIMIT :most FOR UPDATE SKIP LOCKED)
+    UPDATE topup_order o SET due = :lease, fence = o.fence + 1
+      FROM rang WHERE o.cell = rang.cell AND o.id = rang.id
+    RETURNING {_ORDER}
+""")
+
+BY_NUMBER = Statement(f"""
+    SELECT {_ORDER} FROM topup_order o WHERE o.number = :number ORDER BY o.id DESC LIMIT :most
+""")
+
+MOVE = Statement("""
+    -- Orders from one state to the next; a row that is not in the state that we saw stays as it is
+    WITH asked AS (
+      SELECT * FROM unnest(:cells::smallint[], :ids::text[], :payments::text[], :deliveries::text[],
+                           :newpayments::text[], :newdeliveries::text[], :captured::bigint[], :refunded::bigint[],
+                           :delivered::bigint[], :attempts::smallint[], :parks::smallint[], :reasons::text[],
+                           :expires::timestamptz[], :deadlines::timestamptz[], :finals::timestamptz[],
+                           :valids::timestamptz[], :wakes::timestamptz[], :dues::timestamptz[])
+        AS t (cell, id, payment, delivery, new_payment, new_delivery, captured, refunded, delivered, attempts, parks,
+              reason, expires, deadline, final, valid, wake, due))
+    UPDATE topup_order o
+       SET payment = asked.new_payment, delivery = asked.new_delivery, captured_minor = asked.captured,
+           refunded_minor = asked.refunded, delivered_minor = asked.delivered, attempts = asked.attempts,
+           parks = asked.parks, reason = asked.reason, expires_at = asked.expires, deadline = asked.deadline,
+           final_at = asked.final, valid_until = asked.valid, wake_at = asked.wake, due = asked.due
+      FROM asked
+     WHERE o.cell = asked.cell AND o.id = asked.id AND o.payment = asked.payment AND o.delivery = asked.delivery
+""")
+
+EVENTS = Statement("""
+    -- What happened, added to the orders' timelines
+    INSERT INTO topup_event (cell, order_id, transition, n, at, detail)
+    SELECT cell, id, transition, n, :now, detail
+      FROM unnest(:cells::smallint[], :ids::text[], :transitions::text[], :ns::smallint[], :details::text[])
+        AS t (cell, id, transition, n, detail)
+""")
+
+# ------------------------------------------------------------------ payments, attempts, refunds
+
+PAYMENTS = Statement("""
+    SELECT p.order_id, p.n, p.method, p.scene, p.reference, p.minor, p.currency, p.state, p.opened_at, p.expires_at,
+           p.polls, p.poll_at
+      FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
+      JOIN topup_payment p ON p.cell = asked.cell AND p.order_id = asked.id
+     ORDER BY p.order_id, p.n
+""")
+
+SAVE_PAYMENTS = Statement("""
+    -- Payments, new or as they stand now
+    INSERT INTO topup_payment AS p
+           (cell, order_id, n, method, scene, reference, minor, currency, state, opened_at, expires_at, polls, poll_at)
+    SELECT * FROM unnest(:cells::smallint[], :orders::text[], :ns::smallint[], :methods::text[], :scenes::text[],
+                         :references::text[], :minors::bigint[], :currencies::text[], :states::text[],
+                         :opened::timestamptz[], :expires::timestamptz[], :polls::smallint[], :pollat::timestamptz[])
+        ON CONFLICT (cell, order_id, n) DO UPDATE
+       SET state = excluded.state, polls = excluded.polls, poll_at = excluded.poll_at
+""")
+
+ATTEMPTS = Statement("""
+    SELECT a.order_id, a.n, a.supplier, a.request_id, a.state, a.prepared_at, a.send_before, a.hard_end, a.inquiries,
+           a.inquire_at, a.their_id, a.code, a.cost_minor
+      FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
+      JOIN topup_attempt a ON a.cell = asked.cell AND a.order_id = asked.id
+     ORDER BY a.order_id, a.n
+""")
+
+SAVE_ATTEMPTS = Statement("""
+    -- Attempts, new or as they stand now
+    INSERT INTO topup_attempt AS a
+           (cell, order_id, n, supplier, request_id, state, prepared_at, send_before, hard_end, inquiries, inquire_at,
+            their_id, code, cost_minor)
+    SELECT * FROM unnest(:cells::smallint[], :orders::text[], :ns::smallint[], :suppliers::text[], :requests::text[],
+                         :states::text[], :prepared::timestamptz[], :sends::timestamptz[], :ends::timestamptz[],
+                         :inquiries::smallint[], :inquireat::timestamptz[], :theirs::text[], :codes::text[],
+                         :costs::bigint[])
+        ON CONFLICT (cell, order_id, n) DO UPDATE
+       SET state = excluded.state, send_before = excluded.send_before, hard_end = excluded.hard_end,
+           inquiries = excluded.inquiries, inquire_at = excluded.inquire_at, their_id = excluded.their_id,
+           code = excluded.code, cost_minor = excluded.cost_minor
+""")
+
+REFUNDS = Statement("""
+    SELECT r.order_id, r.n, r.method, r.reference, r.merchant, r.transaction, r.captured_minor, r.minor, r.currency,
+           r.source, r.request_id, r.state, r.why, r.opened_at, r.asks, r.ask_at, r.done_at
+      FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
+      JOIN topup_refund r ON r.cell = asked.cell AND r.order_id = asked.id
+     ORDER BY r.order_id, r.n
+""")
+
+SAVE_REFUNDS = Statement("""
+    -- Refunds, new or as they stand now
+    INSERT INTO topup_refund AS r
+           (cell, order_id, n, method, reference, merchant, transaction, captured_minor, minor, currency, source,
+            request_id, state, why, asks, ask_at, opened_at, done_at)
+    SELECT * FROM unnest(:cells::smallint[], :orders::text[], :ns::smallint[], :methods::text[], :references::text[],
+                         :merchants::text[], :transactions::text[], :captured::bigint[], :minors::bigint[],
+                         :currencies::text[], :sources::text[], :requests::text[], :states::text[], :whys::text[],
+                         :asks::smallint[], :askat::timestamptz[], :opened::timestamptz[], :done::timestamptz[])
+        ON CONFLICT (cell, order_id, n) DO UPDATE
+       SET state = excluded.state, asks = excluded.asks, ask_at = excluded.ask_at, done_at = excluded.done_at
+""")
+
+CAPTURE = Statement("""
+    -- Money that arrived, once for ever for each of the gateway's transactions
+    INSERT INTO topup_capture (cell, method, merchant, transaction, order_id, reference, minor, currency, paid_at,
+                               noticed_at, fate)
+    SELECT cell, method, merchant, transaction, order_id, reference, minor, currency, paid, :now, fate
+      FROM unnest(:cells::smallint[], :methods::text[], :merchants::text[], :transactions::text[], :orders::text[],
+                  :references::text[], :minors::bigint[], :currencies::text[], :paids::timestamptz[], :fates::text[])
+        AS t (cell, method, merchant, transaction, order_id, reference, minor, currency, paid, fate)
+        ON CONFLICT DO NOTHING
+""")
+
+CAPTURED = Statement("""
+    -- Which of these transactions we know already
+    SELECT c.method, c.merchant, c.transaction
+      FROM unnest(:cells::smallint[], :methods::text[], :merchants::text[], :transactions::text[])
+        AS asked (cell, method, merchant, transaction)
+      JOIN topup_capture c USING (cell, method, merchant, transaction)
+""")
+
+CAPTURES_OF = Statement("""
+    -- The money that arrived for these orders
+    SELECT order_id, method, merchant, transaction, reference, minor, currency, paid_at, fate
+      FROM topup_capture WHERE order_id = ANY (:orders::text[]) ORDER BY noticed_at, transaction
+""")
+
+TIMELINE = Statement("""
+    SELECT transition, n, at, detail FROM topup_event WHERE cell = :cell AND order_id = :id ORDER BY at, n
+""")
+
+BY_THEIR_ID = Statement("""
+    SELECT order_id FROM topup_attempt WHERE their_id = :text LIMIT 20
+""")

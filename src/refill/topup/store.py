@@ -1,0 +1,419 @@
+"""Orders as they are kept: finding them, loading what moves around them, and saving a batch of changes at once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from refill import cards, cases, inbox, ledger, numbers
+from refill.db import Row, Tx
+from refill.errors import BadInput, CannotHappen, NotFound
+from refill.ids import cell_of, cell_of_id
+from refill.money import Money
+from refill.numbers import Msisdn
+from refill.payments import Capture
+from refill.topup import sql
+from refill.topup.order import Attempt, Dossier, Order, Payment, Refund, order_of
+from refill.topup.states import due_of, is_final, legal
+from refill.topup.trade import Rules, Trade
+
+# ------------------------------------------------------------------ finding
+
+
+async def find(trade: Trade, ids: Sequence[str]) -> list[Order | None]:
+    """Orders by id, in the order asked; None where there is none."""
+    return await trade.db.transaction(lambda tx: find_in(tx, ids))
+
+
+async def find_in(tx: Tx, ids: Sequence[str]) -> list[Order | None]:
+    """The same inside a transaction."""
+    known = [(cell, id_) for id_ in ids if (cell := _cell(id_)) is not None]
+    if not known:
+        return [None] * len(ids)
+    rows = await tx.rows(sql.FIND, cells=[cell for cell, _ in known], ids=[id_ for _, id_ in known])
+    found = {row[0]: _order(row) for row in rows}
+    return [found.get(id_) for id_ in ids]
+
+
+async def by_number(trade: Trade, number: str, limit: int = 20) -> list[Order]:
+    """The latest orders for a number (its keyed index), newest first."""
+    rows = await trade.db.transaction(lambda tx: tx.rows(sql.BY_NUMBER, number=number, most=limit))
+    return [_order(row) for row in rows]
+
+
+async def by_reference(trade: Trade, payer: str, reference: str) -> Order | None:
+    """A payer's order by their own reference."""
+    name = key_name(trade, payer, "reference", reference)
+
+    async def work(tx: Tx) -> Order | None:
+        row = await tx.row(sql.KEYS, cells=[cell_of(name)], names=[name])
+        return (await find_in(tx, [row[2]]))[0] if row else None
+
+    return await trade.db.transaction(work)
+
+
+def key_name(trade: Trade, payer: str, kind: str, key: str) -> str:
+    """The keyed hash under which a client's key or reference is registered."""
+    return trade.vault.digest("key", f"{payer}\0{kind}\0{key}".encode())
+
+
+async def search(trade: Trade, text: str) -> list[Order]:
+    """What staff type into the one search box: a number, an order, a payment or request reference, a supplier's reference."""
+    text = text.strip()
+    try:
+        msisdn = numbers.typed_msisdn(text)
+    except BadInput:  # not a number: then it is the name of something
+        msisdn = None
+    if msisdn is not None:
+        return await by_number(trade, numbers.number_id(trade.vault, msisdn))
+    if found := [order for order in await find(trade, [order_of(text)]) if order]:
+        return found
+
+    async def work(tx: Tx) -> list[Order]:
+        ids = [row[0] for row in await tx.rows(sql.BY_THEIR_ID, text=text)]
+        return [order for order in await find_in(tx, ids) if order]
+
+    return await trade.db.transaction(work)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of an order's timeline."""
+
+    transition: str
+    n: int
+    at: datetime
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """All that is known about one order, for the people who must explain it."""
+
+    order: Order
+    msisdn: Msisdn | None  # None: erased
+    events: list[Event]
+    attempts: list[Attempt]
+    payments: list[Payment]
+    captures: list[Capture]
+    refunds: list[Refund]
+    transfers: list[tuple[str, str, str, int, datetime]]
+    notices: list[inbox.InboxRow]
+    cases: list[cases.CaseRow]
+
+
+async def timeline(trade: Trade, order_id: str) -> Timeline:
+    """Raises NotFound."""
+
+    async def work(tx: Tx) -> Timeline:
+        (order,) = await find_in(tx, [order_id])
+        if order is None:
+            raise NotFound("There is no order with that id.")
+        (dossier,) = await load(tx, [order])
+        names = [order.id, *(p.reference for p in dossier.payments), *(a.request_id for a in dossier.attempts)]
+        return Timeline(
+            order,
+            (await numbers.reveal(tx, trade.vault, [order.number])).get(order.number),
+            [Event(*row) for row in await tx.rows(sql.TIMELINE, cell=order.cell, id=order.id)],
+            list(dossier.attempts),
+            list(dossier.payments),
+            [capture for _, capture, _ in await captures_of(tx, [order.id])],
+            list(dossier.refunds),
+            await ledger.entries_of(tx, order.id),
+            await inbox.about(tx, trade.vault, names),
+            await cases.about(tx, order.id),
+        )
+
+    return await trade.db.transaction(work)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberView:
+    """A subscriber of our own network: what the phone has and how long it lasts."""
+
+    msisdn: Msisdn
+    state: str
+    balance: Money
+    active_until: datetime | None
+
+
+async def subscriber_view(trade: Trade, msisdn: Msisdn) -> SubscriberView | None:
+    """Balance and validity of a number of our own network; None when it is not ours."""
+
+    async def work(tx: Tx) -> SubscriberView | None:
+        number = numbers.number_id(trade.vault, msisdn)
+        subscriber = (await cards.by_numbers(tx, [number])).get(number)
+        if subscriber is None:
+            return None
+        name = cards.balance_account(subscriber)
+        held = (await ledger.balances(tx, [name])).get(name, 0)
+        return SubscriberView(msisdn, subscriber.state, Money(held, subscriber.currency), subscriber.active_until)
+
+    return await trade.db.transaction(work)
+
+
+async def seller_for(trade: Trade, msisdn: Msisdn, chosen: str | None = None) -> str | None:
+    """Whose credit a number takes: our own network, the person's choice, what outcomes taught us, then the prefix."""
+    number = numbers.number_id(trade.vault, msisdn)
+
+    async def work(tx: Tx) -> str | None:
+        if subscriber := (await cards.by_numbers(tx, [number])).get(number):
+            return subscriber.network
+        return chosen or (await numbers.learned(tx, [number])).get(number) or numbers.hint(msisdn.digits)
+
+    return await trade.db.transaction(work)
+
+
+# ------------------------------------------------------------------ loading
+
+
+async def lock(tx: Tx, ids: Iterable[str]) -> list[Dossier]:
+    """Locks orders, in one order for everybody, and loads what moves around them; ids that do not exist are left out."""
+    wanted = sorted({(cell, id_) for id_ in ids if (cell := _cell(id_)) is not None})
+    if not wanted:
+        return []
+    rows = await tx.rows(sql.LOCK, cells=[cell for cell, _ in wanted], ids=[id_ for _, id_ in wanted])
+    return await load(tx, [_order(row) for row in rows])
+
+
+async def claim_due(tx: Tx, now: datetime, lease: datetime, most: int) -> list[Dossier]:
+    """Takes orders whose timer rang; nobody else gets them before `lease`."""
+    rows = await tx.rows(sql.CLAIM_DUE, now=now, lease=lease, most=most)
+    return await load(tx, sorted(map(_order, rows), key=lambda order: (order.cell, order.id)))
+
+
+async def load(tx: Tx, orders: Sequence[Order]) -> list[Dossier]:
+    """The payments, attempts and refunds of orders, three statements for any number of them."""
+    if not orders:
+        return []
+    cells, ids = [order.cell for order in orders], [order.id for order in orders]
+    payments: dict[str, list[Payment]] = {}
+    for row in await tx.rows(sql.PAYMENTS, cells=cells, ids=ids):
+        order_id, n, method, scene, reference, minor, currency, *rest = row
+        payment = Payment(order_id, n, method, scene, reference, Money(minor, currency), *rest)
+        payments.setdefault(order_id, []).append(payment)
+    attempts: dict[str, list[Attempt]] = {}
+    for row in await tx.rows(sql.ATTEMPTS, cells=cells, ids=ids):
+        attempts.setdefault(row[0], []).append(Attempt(*row))
+    refunds: dict[str, list[Refund]] = {}
+    for row in await tx.rows(sql.REFUNDS, cells=cells, ids=ids):
+        order_id, n, method, reference, merchant, transaction, captured, minor, currency, *rest = row
+        amount = Money(minor, currency)
+        refund = Refund(order_id, n, method, reference, merchant, transaction, captured, amount, *rest)
+        refunds.setdefault(order_id, []).append(refund)
+    return [
+        Dossier(
+            order,
+            tuple(payments.get(order.id, ())),
+            tuple(attempts.get(order.id, ())),
+            tuple(refunds.get(order.id, ())),
+        )
+        for order in orders
+    ]
+
+
+async def captures_of(tx: Tx, order_ids: Sequence[str]) -> list[tuple[str, Capture, str]]:
+    """The money that arrived for orders: (order id, capture, fate)."""
+    return [
+        (order_id, Capture(method, merchant, transaction, reference, Money(minor, currency), paid_at), fate)
+        for order_id, method, merchant, transaction, reference, minor, currency, paid_at, fate in await tx.rows(
+            sql.CAPTURES_OF, orders=list(order_ids)
+        )
+    ]
+
+
+def _cell(id_: str) -> int | None:
+    try:
+        return cell_of_id(id_) if id_.startswith("tu_") else None
+    except NotFound:
+        return None
+
+
+def _order(row: Row) -> Order:
+    id_, cell, payer, channel, number, operator, product, supplier, face, face_currency, price, currency, *rest = row
+    money = Money(face, face_currency), Money(price, currency)
+    return Order(id_, cell, payer, channel, number, operator, product, supplier, *money, *rest)
+
+
+# ------------------------------------------------------------------ saving
+
+
+@dataclass(slots=True)
+class Changes:
+    """What one transaction will do, gathered while deciding and saved at once; after that nothing can refuse."""
+
+    now: datetime
+    rules: Rules
+    dossiers: dict[str, Dossier] = field(default_factory=dict)  # as they will be
+    seen: dict[str, Order] = field(default_factory=dict)  # as they were under our lock
+    events: list[tuple[str, str, int, str]] = field(default_factory=list)
+    entries: list[ledger.Entry] = field(default_factory=list)
+    cases: list[cases.Case] = field(default_factory=list)
+    payments: dict[str, Payment] = field(default_factory=dict)
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    refunds: dict[str, Refund] = field(default_factory=dict)
+
+    def watch(self, dossiers: Iterable[Dossier]) -> None:
+        """Takes locked dossiers in; their timers are set anew when they are saved."""
+        for dossier in dossiers:
+            self.dossiers[dossier.order.id] = dossier
+            self.seen[dossier.order.id] = dossier.order
+
+    def move(self, order_id: str, transition: str, n: int = 0, *, detail: str = "", **changes: object) -> Order:
+        """Moves an order along a legal edge. Raises CannotHappen otherwise."""
+        dossier = self.dossiers[order_id]
+        before = dossier.order
+        after: Order = replace(before, **changes)  # type: ignore[arg-type]
+        if not legal(transition, before.payment, before.delivery, after.payment, after.delivery):
+            raise CannotHappen(f"An order that is {before.payment} and {before.delivery} cannot be {transition}.")
+        if is_final(after.payment, after.delivery):
+            after = replace(after, final_at=self.now)
+        elif after.final_at is not None:
+            after = replace(after, final_at=None)
+        self.dossiers[order_id] = replace(dossier, order=after)
+        self.events.append((order_id, transition, n, detail))
+        return after
+
+    def remark(self, order_id: str, remark: str, n: int, detail: str = "") -> None:
+        """Adds a line to an order's timeline that moves neither machine."""
+        self.events.append((order_id, remark, n, detail))
+
+    def keep_payment(self, payment: Payment) -> None:
+        """A payment, new or changed."""
+        self.payments[payment.reference] = payment
+        dossier = self.dossiers[payment.order_id]
+        others = tuple(other for other in dossier.payments if other.n != payment.n)
+        self.dossiers[payment.order_id] = replace(dossier, payments=(*others, payment))
+
+    def keep_attempt(self, attempt: Attempt) -> None:
+        """An attempt, new or changed."""
+        self.attempts[attempt.request_id] = attempt
+        dossier = self.dossiers[attempt.order_id]
+        others = tuple(other for other in dossier.attempts if other.n != attempt.n)
+        self.dossiers[attempt.order_id] = replace(dossier, attempts=(*others, attempt))
+
+    def keep_refund(self, refund: Refund) -> None:
+        """A refund, new or changed."""
+        self.refunds[refund.request_id] = refund
+        dossier = self.dossiers[refund.order_id]
+        others = tuple(other for other in dossier.refunds if other.n != refund.n)
+        self.dossiers[refund.order_id] = replace(dossier, refunds=(*others, refund))
+
+    async def save(self, tx: Tx) -> None:
+        """Writes everything: order rows (locked by us), events, entries, and what moves around the orders."""
+        await self._save_orders(tx)
+        await self._save_events(tx)
+        if self.entries:
+            for entry, answer in zip(self.entries, await ledger.post(tx, self.entries, self.now), strict=True):
+                if answer != ledger.Posted():
+                    raise CannotHappen(f"The book refuses {entry.id}: {answer}.")
+        await self._save_payments(tx)
+        await self._save_attempts(tx)
+        await self._save_refunds(tx)
+        await cases.raise_cases(tx, self.cases, self.now)
+
+    async def _save_orders(self, tx: Tx) -> None:
+        ids = sorted(self.dossiers, key=lambda id_: (self.seen[id_].cell, id_))
+        before = [self.seen[id_] for id_ in ids]
+        after = [self.dossiers[id_].order for id_ in ids]
+        moved = await tx.run(
+            sql.MOVE,
+            cells=[order.cell for order in before],
+            ids=ids,
+            payments=[order.payment for order in before],
+            deliveries=[order.delivery for order in before],
+            newpayments=[order.payment for order in after],
+            newdeliveries=[order.delivery for order in after],
+            captured=[order.captured_minor for order in after],
+            refunded=[order.refunded_minor for order in after],
+            delivered=[order.delivered_minor for order in after],
+            attempts=[order.attempts for order in after],
+            parks=[order.parks for order in after],
+            reasons=[order.reason for order in after],
+            expires=[order.expires_at for order in after],
+            deadlines=[order.deadline for order in after],
+            finals=[order.final_at for order in after],
+            valids=[order.valid_until for order in after],
+            wakes=[order.wake_at for order in after],
+            dues=[due_of(self.dossiers[id_], self.rules) for id_ in ids],
+        )
+        if moved != len(ids):
+            raise CannotHappen("An order moved while we held its lock.")
+
+    async def _save_events(self, tx: Tx) -> None:
+        if self.events:
+            await tx.run(
+                sql.EVENTS,
+                now=self.now,
+                cells=[cell_of_id(id_) for id_, *_ in self.events],
+                ids=[id_ for id_, *_ in self.events],
+                transitions=[transition for _, transition, *_ in self.events],
+                ns=[n for *_, n, _ in self.events],
+                details=[detail for *_, detail in self.events],
+            )
+
+    async def _save_payments(self, tx: Tx) -> None:
+        rows = list(self.payments.values())
+        if rows:
+            await tx.run(
+                sql.SAVE_PAYMENTS,
+                cells=[cell_of_id(row.order_id) for row in rows],
+                orders=[row.order_id for row in rows],
+                ns=[row.n for row in rows],
+                methods=[row.method for row in rows],
+                scenes=[row.scene for row in rows],
+                references=[row.reference for row in rows],
+                minors=[row.amount.minor for row in rows],
+                currencies=[row.amount.currency for row in rows],
+                states=[row.state for row in rows],
+                opened=[row.opened_at for row in rows],
+                expires=[row.expires_at for row in rows],
+                polls=[row.polls for row in rows],
+                pollat=[row.poll_at for row in rows],
+            )
+
+    async def _save_attempts(self, tx: Tx) -> None:
+        # An attempt that ends is saved before one that begins, for at most one may be open.
+        rows = sorted(self.attempts.values(), key=lambda row: (row.order_id, row.n))
+        if rows:
+            await tx.run(
+                sql.SAVE_ATTEMPTS,
+                cells=[cell_of_id(row.order_id) for row in rows],
+                orders=[row.order_id for row in rows],
+                ns=[row.n for row in rows],
+                suppliers=[row.supplier for row in rows],
+                requests=[row.request_id for row in rows],
+                states=[row.state for row in rows],
+                prepared=[row.prepared_at for row in rows],
+                sends=[row.send_before for row in rows],
+                ends=[row.hard_end for row in rows],
+                inquiries=[row.inquiries for row in rows],
+                inquireat=[row.inquire_at for row in rows],
+                theirs=[row.their_id for row in rows],
+                codes=[row.code for row in rows],
+                costs=[row.cost_minor for row in rows],
+            )
+
+    async def _save_refunds(self, tx: Tx) -> None:
+        rows = list(self.refunds.values())
+        if rows:
+            await tx.run(
+                sql.SAVE_REFUNDS,
+                cells=[cell_of_id(row.order_id) for row in rows],
+                orders=[row.order_id for row in rows],
+                ns=[row.n for row in rows],
+                methods=[row.method for row in rows],
+                references=[row.reference for row in rows],
+                merchants=[row.merchant for row in rows],
+                transactions=[row.transaction for row in rows],
+                captured=[row.captured_minor for row in rows],
+                minors=[row.amount.minor for row in rows],
+                currencies=[row.amount.currency for row in rows],
+                sources=[row.source for row in rows],
+                requests=[row.request_id for row in rows],
+                states=[row.state for row in rows],
+                whys=[row.why for row in rows],
+                asks=[row.asks for row in rows],
+                askat=[row.ask_at for row in rows],
+                opened=[row.opened_at for row in rows],
+                done=[row.done_at for row in rows],
+            )

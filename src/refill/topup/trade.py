@@ -1,0 +1,49 @@
+"""Everything that the life of a top-up needs from outside, gathered once by the composition root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from refill.catalogue import Catalogue
+from refill.db import Database
+from refill.operators import Supplier
+from refill.payments import Method
+from refill.vault import Vault
+from refill.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How long things may take."""
+
+    payment_expiry: timedelta = timedelta(minutes=15)
+    gateway_grace: timedelta = timedelta(
+        seconds=60
+    )  # clocks differ: a charge is surely over this long after its expiry
+    send_window: timedelta = timedelta(seconds=10)  # from the commit of an attempt to its first byte
+    delivery_deadline: timedelta = timedelta(
+        hours=24
+    )  # from payment; an outcome unknown then is refunded from suspense
+    chase_after_deadline: timedelta = timedelta(days=7)  # how long we go on asking what became of it
+    most_attempts: int = 12
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What is on sale, replaced as a whole when it changes."""
+
+    catalogue: Catalogue
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """The engine's surroundings: ports, shelves and rules."""
+
+    world: World
+    db: Database
+    vault: Vault
+    shelf: Shelf
+    methods: Mapping[str, Method]
+    suppliers: Mapping[str, Supplier]
+    public_url: str = "http://127.0.0.1:8000"
+    rules: Rules = field(default_factory=Rules)

@@ -1,0 +1,213 @@
+"""The worker: takes orders whose timer rang, saves that we will ask, asks, saves the answer. The order row is the job."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from refill import numbers
+from refill.db import Tx
+from refill.operators import Recharge
+from refill.payments import Capture
+from refill.topup import flow, states, store
+from refill.topup.order import Attempt, Dossier, Payment, Refund
+from refill.topup.states import AskRefund, Close, Expire, GiveUp, Inquire, Overdue, Poll, Resume, Send, after
+from refill.topup.store import Changes
+from refill.topup.trade import Trade
+
+LEASE = timedelta(seconds=60)  # only until the intents are saved, in the same transaction
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ToPoll:
+    """Ask a gateway whether it is paid."""
+
+    payment: Payment
+
+
+@dataclass(frozen=True, slots=True)
+class ToClose:
+    """Close a payment at its gateway."""
+
+    payment: Payment
+
+
+@dataclass(frozen=True, slots=True)
+class ToSend:
+    """Order credit from a supplier."""
+
+    attempt: Attempt
+    ask: Recharge
+
+
+@dataclass(frozen=True, slots=True)
+class ToInquire:
+    """Ask a supplier what became of an attempt."""
+
+    attempt: Attempt
+    ask: Recharge
+
+
+@dataclass(frozen=True, slots=True)
+class ToRefund:
+    """Ask a gateway for a refund."""
+
+    refund: Refund
+
+
+Intent = ToPoll | ToClose | ToSend | ToInquire | ToRefund
+
+
+class Worker:
+    """Works due orders off; any number of workers may run beside each other.
+
+    `in_flight` bounds the calls to strangers that are held at once: a slow supplier holds memory, never a connection.
+    """
+
+    def __init__(self, trade: Trade, *, batch: int = BATCH, in_flight: int = 5000) -> None:
+        self._trade = trade
+        self._batch = batch
+        self._most = in_flight
+        self._flying = 0
+        self._answers: list[flow.Answered] = []
+        self._settling = False
+
+    async def tick(self) -> int:
+        """One round: how many orders were taken. Their calls go on beside the caller."""
+        room = min(self._batch, self._most - self._flying)
+        if room <= 0:
+            return 0
+        taken, intents = await self._trade.db.transaction(lambda tx: take(self._trade, tx, room))
+        for intent in intents:
+            self._flying += 1
+            self._trade.world.start(self._act(intent))
+        return taken
+
+    async def _act(self, intent: Intent) -> None:
+        try:
+            await self._ask(intent)
+        finally:
+            self._flying -= 1
+
+    async def _ask(self, intent: Intent) -> None:
+        trade = self._trade
+        match intent:
+            case ToPoll(payment):
+                await flow.poll_payment(trade, payment)
+            case ToClose(payment):
+                await flow.close(trade, payment)
+            case ToSend(attempt, ask):
+                await self._settle(await flow.send(trade, attempt, ask))
+            case ToInquire(attempt, ask):
+                await self._settle(await flow.inquire(trade, attempt, ask))
+            case ToRefund(refund):
+                await flow.refunded(trade, refund, await flow.ask_refund(trade, refund))
+
+    async def _settle(self, answer: flow.Answered) -> None:
+        """Whoever finds nobody settling settles all that has come in; so answers are saved in batches by themselves."""
+        self._answers.append(answer)
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while self._answers:
+                batch, self._answers = self._answers[: self._batch], self._answers[self._batch :]
+                await self._save(batch)
+        finally:
+            self._settling = False
+
+    async def _save(self, batch: Sequence[flow.Answered]) -> None:
+        try:
+            await flow.settle(self._trade, batch)
+        except Exception:
+            if len(batch) == 1:
+                raise
+            # One answer that cannot be saved must not keep the others from being saved.
+            for answer in batch:
+                self._trade.world.start(flow.settle(self._trade, [answer]))
+
+
+async def take(trade: Trade, tx: Tx, most: int) -> tuple[int, list[Intent]]:
+    """Takes due orders and saves what will be asked about each; what needs no stranger is done at once."""
+    now = trade.world.db_now()
+    dossiers = await store.claim_due(tx, now, now + LEASE, most)
+    if not dossiers:
+        return 0, []
+    changes = Changes(now, trade.rules)
+    changes.watch(dossiers)
+    steps = [(dossier, states.next_step(dossier, now)) for dossier in dossiers]
+    calling = [dossier.order.number for dossier, step in steps if isinstance(step, Send | Inquire)]
+    msisdns = await numbers.reveal(tx, trade.vault, sorted(set(calling))) if calling else {}
+    refunding = [dossier.order.id for dossier, step in steps if isinstance(step, Overdue | GiveUp)]
+    captures: dict[str, list[tuple[Capture, str]]] = {}
+    for order_id, capture, fate in await store.captures_of(tx, refunding) if refunding else ():
+        captures.setdefault(order_id, []).append((capture, fate))
+    intents: list[Intent] = []
+    for dossier, step in steps:
+        if intent := _prepare(trade, changes, dossier, step, msisdns, captures.get(dossier.order.id, [])):
+            intents.append(intent)
+    await changes.save(tx)
+    return len(dossiers), intents
+
+
+def _prepare(
+    trade: Trade,
+    changes: Changes,
+    dossier: Dossier,
+    step: states.Step | None,
+    msisdns: "dict[str, numbers.Msisdn]",
+    captures: Sequence[tuple[Capture, str]],
+) -> Intent | None:
+    order, now = dossier.order, changes.now
+    match step:
+        case Poll(payment):
+            asked = replace(payment, polls=payment.polls + 1, poll_at=states.next_poll(payment, order, now))
+            changes.keep_payment(asked)
+            return ToPoll(asked)
+        case Close(payment):
+            asked = replace(payment, polls=payment.polls + 1, poll_at=now + after(states.POLL, payment.polls))
+            changes.keep_payment(asked)
+            return ToClose(asked)
+        case Expire():
+            changes.move(order.id, "expired", payment="expired")
+        case Send():
+            if order.number not in msisdns:  # erased meanwhile: there is nobody left to credit
+                flow.give_up(changes, dossier, captures)
+                return None
+            attempt = flow.prepare(trade, changes, order)
+            digits = msisdns[order.number].digits
+            return ToSend(attempt, flow.recharge_of(order, attempt, digits, attempt.send_before))
+        case Inquire(attempt):
+            return _prepare_inquiry(trade, changes, dossier, attempt, msisdns)
+        case Resume():
+            changes.move(order.id, "resumed", order.parks, delivery="ready", wake_at=now)
+        case GiveUp():
+            flow.give_up(changes, dossier, captures)
+        case Overdue():
+            flow.overdue(changes, dossier, captures)
+        case AskRefund(refund):
+            wait = after(states.ASK_REFUND, refund.asks)
+            asked_refund = replace(
+                refund, state="sent", asks=refund.asks + 1, ask_at=now + wait + timedelta(seconds=30)
+            )
+            changes.keep_refund(asked_refund)
+            return ToRefund(asked_refund)
+    return None
+
+
+def _prepare_inquiry(
+    trade: Trade, changes: Changes, dossier: Dossier, attempt: Attempt, msisdns: "dict[str, numbers.Msisdn]"
+) -> Intent | None:
+    order, now = dossier.order, changes.now
+    flags = trade.suppliers[attempt.supplier].flags
+    send_before = now + trade.rules.send_window
+    hard_end = attempt.hard_end
+    if flags.dedups_our_reference:
+        # The inquiry may end in sending again under the same reference, so the hard end moves with it.
+        hard_end = max(hard_end, send_before + timedelta(seconds=flags.timeout_s))
+    wait = after(states.INQUIRE, attempt.inquiries) + timedelta(seconds=flags.timeout_s)
+    asked = replace(attempt, inquiries=attempt.inquiries + 1, inquire_at=now + wait, hard_end=hard_end)
+    changes.keep_attempt(asked)
+    if order.number not in msisdns:
+        return None
+    return ToInquire(asked, flow.recharge_of(order, asked, msisdns[order.number].digits, send_before))
