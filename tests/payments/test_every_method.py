@@ -117,7 +117,17 @@ def test_a_notice_is_read_as_its_example_says(method: Method, story: Example) ->
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "body",
-    [b"", b"&&&", b"=", b"a=%ED%A0%80", b"\xff" * 100, b"{}", b"sign=x&sign_type=RSA2", b"a=b&" * 5000, b"x" * 2_000_000],
+    [
+        b"",
+        b"&&&",
+        b"=",
+        b"a=%ED%A0%80",
+        b"\xff" * 100,
+        b"{}",
+        b"sign=x&sign_type=RSA2",
+        b"a=b&" * 5000,
+        b"x" * 2_000_000,
+    ],
     ids=["empty", "ands", "equals", "surrogate", "bytes", "json", "nothing signed", "many fields", "long"],
 )
 def test_rubbish_is_not_a_notice(method: Method, body: bytes) -> None:
