@@ -80,7 +80,7 @@ async def create_partner(
     if not 0 < len(name) <= 100 or not name.isprintable():
         raise BadInput("A partner's name has 1 to 100 printable characters.")
     if currency not in EXPONENT or limit.currency != currency or limit.minor < 0:
-        raise BadInput(f"The float and the credit limit must be in one known currency; {currency} with {limit} is not.")
+        raise BadInput("The float is kept in one known currency, and the credit limit is an amount of it.")
     if not 0 <= commission_bp <= 10_000:
         raise BadInput("A commission is between 0 and 10000 basis points of the face value.")
     partner = Partner(world.new_id("pa", cell_of(name)), name, currency, commission_bp, limit, "active")

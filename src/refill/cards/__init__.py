@@ -3,6 +3,8 @@
 from refill.cards.buckets import Bucket, Credit, buckets, credit, open_buckets
 from refill.cards.importing import BadFile, LineAnswer, import_cards
 from refill.cards.inventory import (
+    ADDED,
+    ALREADY,
     Card,
     Keys,
     NewCard,

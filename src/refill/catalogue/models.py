@@ -56,7 +56,12 @@ class Product(models.Model):
             models.CheckConstraint(
                 name="catalogue_product_range",
                 condition=Q(kind="fixed", max_face_minor__isnull=True)
-                | Q(kind="range", max_face_minor__gte=F("face_minor"), retail_price_minor__isnull=True),
+                | Q(
+                    kind="range",
+                    max_face_minor__isnull=False,  # a comparison with nothing would be true enough for a CHECK
+                    max_face_minor__gte=F("face_minor"),
+                    retail_price_minor__isnull=True,
+                ),
             ),
             models.CheckConstraint(
                 name="catalogue_product_price",

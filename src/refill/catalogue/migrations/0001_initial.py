@@ -144,6 +144,7 @@ class Migration(migrations.Migration):
                     models.Q(
                         ("kind", "range"),
                         ("max_face_minor__gte", models.F("face_minor")),
+                        ("max_face_minor__isnull", False),
                         ("retail_price_minor__isnull", True),
                     ),
                     _connector="OR",
