@@ -1,0 +1,561 @@
+"""The composition root: the real clock, dice, network and database are made here and nowhere else."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+import structlog
+
+from refill import accounts, cards, catalogue, ledger
+from refill.accounts import KeyRing
+from refill.db import Pool, Statement, Tx, unsafe_settings
+from refill.db.embedded import Server
+from refill.errors import RefillError
+from refill.ids import CELLS, make_id
+from refill.money import Money
+from refill.operators import Supplier, suppliers_by_name
+from refill.payments import Method, methods_by_name
+from refill.settings import Settings, SettingsError
+from refill.topup import Rules, Shelf, Trade, Worker
+from refill.vault import Vault
+from refill.world import NoAnswer, NotSent, Request, Response
+
+log = structlog.get_logger()
+
+BIGGEST_ANSWER = 1 << 20  # bytes of a stranger's answer; the rest is not read
+
+
+class RealWorld:
+    """Real time, chance and network."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta(0)  # of the database's clock before ours
+        self._dice = memoryview(b"")
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Never a retry, a redirect or a proxy: one request is one request.
+        self._client = httpx2.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        )
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def db_now(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def set_db_clock(self, db_now: datetime) -> None:
+        """Told once in a while what the database's clock shows."""
+        self._ahead = db_now - datetime.now(UTC)
+
+    def new_id(self, prefix: str, cell: int) -> str:
+        return make_id(prefix, cell, int((time.time() + self._ahead.total_seconds()) * 1000), self.chance(64))
+
+    def chance(self, bits: int) -> int:
+        size = (bits + 7) // 8
+        if len(self._dice) < size:
+            self._dice = memoryview(os.urandom(max(4096, size)))  # one system call for hundreds of ids
+        drawn, self._dice = self._dice[:size], self._dice[size:]
+        return int.from_bytes(drawn) & ((1 << bits) - 1)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+    async def send(self, request: Request) -> Response:
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                return await self._send(request)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol, httpx2.PoolTimeout) as error:
+            raise NotSent(type(error).__name__) from None
+        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+            raise NoAnswer(type(error).__name__) from None
+
+    async def _send(self, request: Request) -> Response:
+        async with self._client.stream(
+            request.method,
+            request.url,
+            headers=dict(request.headers),
+            content=request.body,
+            timeout=httpx2.Timeout(request.timeout_s, connect=min(5.0, request.timeout_s)),
+        ) as answer:
+            body = bytearray()
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > BIGGEST_ANSWER:
+                    break
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(answer.status_code, headers, bytes(body[: BIGGEST_ANSWER + 1]))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("work failed; its timer will bring it back", error=type(error).__name__, where=_where(error))
+
+    async def close(self) -> None:
+        """Lets running work finish for a moment, then leaves it to its timers."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=2)
+        await self._client.aclose()
+
+
+def _where(error: BaseException) -> str:
+    """File and line of an error; never its text, which may quote what a person typed."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f"{trace.tb_frame.f_code.co_filename.rpartition('refill/')[2]}:{trace.tb_lineno}" if trace else "?"
+
+
+# ------------------------------------------------------------------ the database
+
+
+@contextlib.contextmanager
+def database(settings: Settings) -> Any:
+    """The DSN of a migrated database: the embedded server's, started and ended here, or the one that is set."""
+    from refill.channels.people.migrate import migrate
+
+    if settings.database_url is not None:
+        migrate(settings.database_url)
+        yield settings.database_url
+        return
+    server = Server(settings.data_dir).start()
+    try:
+        server.watch(lambda: log.error("PostgreSQL fell; it is started again"))
+        dsn = server.ensure_database()
+        migrate(dsn)
+        yield dsn
+    finally:
+        server.stop()
+
+
+CLOCK = Statement("SELECT :at::timestamptz, clock_timestamp()")
+
+
+async def read_clock(pool: Pool, world: RealWorld) -> None:
+    """Learns how far the database's clock is from ours."""
+    row = await pool.transaction(lambda tx: tx.row(CLOCK, at=world.now()))
+    assert row is not None
+    world.set_db_clock(row[1])
+
+
+# ------------------------------------------------------------------ the engine
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """Everything that runs in one process."""
+
+    settings: Settings
+    dsn: str
+    trade: Trade
+    world: RealWorld
+    pool: Pool
+    keyring: KeyRing
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> AsyncIterator[House]:
+    """The engine on a database: ports made, settings checked, the books opened."""
+    world = RealWorld()
+    pool = await Pool(dsn, size=10).open()
+    try:
+        if unsafe := await pool.transaction(unsafe_settings):
+            raise SettingsError(f"This database may lose acknowledged money ({', '.join(unsafe)}); switch it back on.")
+        await read_clock(pool, world)
+        vault = Vault(settings.master_key())
+        methods, suppliers = _ports(settings, far)
+        trade = Trade(
+            world,
+            pool,
+            vault,
+            Shelf(await pool.transaction(catalogue.load)),
+            methods,
+            suppliers,
+            settings.public_url,
+            Rules(payment_expiry=timedelta(seconds=settings.payment_expiry_s)),
+        )
+        await pool.transaction(lambda tx: _open_books(tx, trade))
+        keyring = KeyRing(vault, pool, world)
+        await keyring.refresh()
+        yield House(settings, dsn, trade, world, pool, keyring)
+    finally:
+        await world.close()
+        await pool.close()
+
+
+def _ports(settings: Settings, far: "FarEnds | None") -> tuple[dict[str, Method], dict[str, Supplier]]:
+    words: dict[str, object] = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    if far is not None:
+        words |= far.settings
+    return methods_by_name(words), suppliers_by_name(words)
+
+
+async def _open_books(tx: Tx, trade: Trade) -> None:
+    """Our floats at suppliers are our own money elsewhere: they have no floor, the supplier refuses when they are empty."""
+    currencies = {operator.currency for operator in trade.shelf.catalogue.operators()}
+    names = [f"float:{name}/{currency}" for name in trade.suppliers for currency in sorted(currencies)]
+    if names:
+        await ledger.open_accounts(tx, [ledger.Account(name, None) for name in names], trade.world.db_now())
+
+
+# ------------------------------------------------------------------ simulators beside us
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnds:
+    """The simulated far ends of this process and the settings that lead to them."""
+
+    settings: dict[str, object]
+    alipay_url: str
+    operator_url: str
+
+
+@contextlib.asynccontextmanager
+async def far_ends(settings: Settings) -> AsyncIterator[FarEnds | None]:
+    """Plays the other ends of the wires on loopback ports, when no real ones are set."""
+    if not settings.simulators:
+        yield None
+        return
+    from refill.simulators.alipay import AlipaySimulator
+    from refill.simulators.operator import OperatorSimulator
+    from refill.simulators.serve import address, listen, serving, surroundings
+
+    keys = _alipay_keys(settings)
+    secret = _kept(settings, "northtel.secret", lambda: os.urandom(32).hex())
+    async with surroundings() as around:
+        alipay_socket, operator_socket = _near(listen, settings.port, 1), _near(listen, settings.port, 2)
+        alipay_url, operator_url = address(alipay_socket), address(operator_socket)
+        alipay = AlipaySimulator(
+            app_id="2021000000000000",
+            seller_id="2088000000000000",
+            public_key=keys["merchant_public"],
+            private_key=keys["alipay_private"],
+            base_url=alipay_url,
+            **around,
+        )
+        operator = OperatorSimulator(
+            secret=secret.encode(),
+            base_url=operator_url,
+            notify_url=f"{settings.public_url}/callbacks/suppliers/northtel",
+            **around,
+        )
+        async with serving(alipay, alipay_socket), serving(operator, operator_socket):
+            yield FarEnds(
+                {
+                    "alipay_app_id": alipay.app_id,
+                    "alipay_seller_id": alipay.seller_id,
+                    "alipay_private_key_file": keys["merchant_private"],
+                    "alipay_public_key_file": keys["alipay_public"],
+                    "alipay_gateway": alipay.gateway_url,
+                    "http_json_suppliers": "northtel",
+                    "http_json_northtel_url": operator_url,
+                    "http_json_northtel_secret": secret,
+                    "http_json_northtel_dedups": "yes",
+                    "http_json_northtel_not_found_final_s": "300",
+                },
+                alipay_url,
+                operator_url,
+            )
+
+
+def _near(listen: Callable[..., socket.socket], port: int, offset: int) -> socket.socket:
+    """A port beside ours, so that an address stays the same from start to start; a free one when it is taken."""
+    with contextlib.suppress(OSError):
+        return listen("127.0.0.1", port + offset if port else 0)
+    return listen("127.0.0.1", 0)
+
+
+def _alipay_keys(settings: Settings) -> dict[str, str]:
+    """Key pairs of the simulated merchant and gateway, made once, so that yesterday's orders still verify."""
+    import json
+
+    from refill.simulators.alipay import make_keys
+
+    def make() -> str:
+        merchant, gateway = make_keys(), make_keys()
+        return json.dumps(
+            {
+                "merchant_private": merchant.private,
+                "merchant_public": merchant.public,
+                "alipay_private": gateway.private,
+                "alipay_public": gateway.public,
+            }
+        )
+
+    kept: dict[str, str] = json.loads(_kept(settings, "alipay-simulator.json", make))
+    return kept
+
+
+def _kept(settings: Settings, name: str, make: Callable[[], str]) -> str:
+    """A secret of the demonstration, made on the first start and readable by us alone."""
+    path = settings.secrets_dir / name
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(make())
+    return path.read_text(encoding="utf-8")
+
+
+# ------------------------------------------------------------------ work in the background
+
+
+async def work(house: House, stop: asyncio.Event) -> None:
+    """Takes due orders until told to stop; rests longer the longer nothing is due."""
+    worker = Worker(house.trade)
+    rest = 0.05
+    while not stop.is_set():
+        try:
+            taken = await worker.tick()
+        except RefillError as error:
+            log.warning("the worker waits for the database", error=error.code)
+            taken, rest = 0, 1.0
+        rest = 0.01 if taken else min(rest * 1.5, 1.0)
+        await _wait(stop, rest)
+
+
+async def keep_house(house: House, stop: asyncio.Event) -> None:
+    """What must happen now and then: prices read anew, the clock compared, subscribers aged a few cells at a time."""
+    cell = 0
+    while not await _wait(stop, 5):
+        try:
+            shelf = house.trade.shelf
+            shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, shelf.catalogue))
+            await read_clock(house.pool, house.world)
+            cell = await _age(house, cell)
+        except RefillError as error:
+            log.warning("housekeeping waits for the database", error=error.code)
+
+
+CELLS_A_ROUND = 64  # all subscribers are looked at within six minutes
+
+
+async def _age(house: House, first: int) -> int:
+    last = first + CELLS_A_ROUND - 1
+    now = house.world.db_now()
+
+    async def aged(tx: Tx) -> None:
+        changes = await cards.age(tx, now, first_cell=first, last_cell=last)
+        # What is left on a number that expires is ours (breakage).
+        expired = [change.was for change in changes if change.became.state == "expired"]
+        names = [cards.balance_account(subscriber) for subscriber in expired]
+        left = await ledger.balances(tx, names) if names else {}
+        entries = [
+            ledger.Entry.of(
+                f"{house.world.new_id('ex', subscriber.cell)}.expired",
+                (name, f"breakage:expired/{subscriber.currency}", left[name]),
+            )
+            for subscriber, name in zip(expired, names, strict=True)
+            if left.get(name, 0) > 0
+        ]
+        if entries:
+            await ledger.post(tx, entries, now)
+
+    await house.pool.transaction(aged)
+    return (last + 1) % CELLS
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+    return stop.is_set()
+
+
+# ------------------------------------------------------------------ the doors
+
+
+def doors(house: House, secret_key: str) -> Callable[..., Any]:
+    """One ASGI application for people and machines; each path belongs to one of them."""
+    from refill.channels import callbacks
+    from refill.channels.partner_api import create_app
+
+    settings = house.settings
+    machines = create_app(house.trade, house.keyring, also=callbacks.routes(house.trade))
+    if settings.doors == "machines":
+        return machines
+    from a2wsgi import WSGIMiddleware
+
+    from refill.channels.people import bridge, django_settings
+    from refill.channels.people.wsgi import application
+
+    django_settings.configure(house.dsn, secret_key, public_url=settings.public_url)
+    bridge.bind(house.trade, asyncio.get_running_loop())
+    people = WSGIMiddleware(application(), workers=2)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        path = scope.get("path", "")
+        if settings.doors == "all" and (scope["type"] == "lifespan" or path.startswith(MACHINES)):
+            await machines(scope, receive, send)
+        elif scope["type"] == "http":
+            await people(scope, receive, send)
+
+    return app
+
+
+MACHINES = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics")
+
+
+async def serve(house: House, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    """Serves the doors until told to stop; half-sent requests are given up, accepted ones answered."""
+    import uvicorn
+
+    from refill.channels.machines.limits import PatientHttp
+
+    class Doorkeeper(uvicorn.Server):
+        @contextlib.contextmanager
+        def capture_signals(self) -> Any:
+            yield  # signals are ours: after uvicorn's own handling no clean-up would run
+
+    settings = house.settings
+    secret_key = house.trade.vault.digest("django", b"secret key") * 2
+    config = uvicorn.Config(
+        doors(house, secret_key),
+        host=settings.host,
+        port=settings.port,
+        http=PatientHttp,
+        ws="none",
+        lifespan="off",
+        access_log=False,  # URLs may name what is nobody's business
+        log_level="warning",
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    server = Doorkeeper(config)
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.01)
+    if server.started:
+        ready()
+        await stop.wait()
+        server.should_exit = True
+    try:
+        await serving
+    except SystemExit:
+        raise SettingsError(f"REFILL_PORT: port {settings.port} on {settings.host} is in use; choose another.") from None
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that Ctrl-C and SIGTERM set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    return stop
+
+
+async def up(settings: Settings, dsn: str, ready: Callable[[House, FarEnds | None], Coroutine[Any, Any, None]]) -> None:
+    """Everything in one process: simulators, engine, worker, doors; ends in the opposite order."""
+    stop = stop_on_signals()
+    async with far_ends(settings) as far, opened(settings, dsn, far) as house, asyncio.TaskGroup() as group:
+        if settings.workers:
+            group.create_task(work(house, stop))
+            group.create_task(keep_house(house, stop))
+        await serve(house, stop, lambda: group.create_task(ready(house, far)) and None)
+        stop.set()
+
+
+# ------------------------------------------------------------------ people and partners of the demonstration
+
+
+async def new_partner(
+    house: House, name: str, float_: Money, commission_bp: int = 0, credit_limit: Money | None = None
+) -> tuple[str, str]:
+    """A partner with a funded float, posted from `bank:demo`; returns (partner id, API key, shown once)."""
+    world, vault = house.world, house.trade.vault
+
+    async def create(tx: Tx) -> tuple[str, str]:
+        partner, key = await accounts.create_partner(
+            tx, world, vault, name, currency=float_.currency, commission_bp=commission_bp, credit_limit=credit_limit
+        )
+        account = accounts.float_account(partner.id, float_.currency)
+        now = world.db_now()
+        floor = -credit_limit.minor if credit_limit else 0
+        await ledger.open_accounts(tx, [ledger.Account(account, floor)], now)
+        deposit = world.new_id("de", ledger.cell_of_account(account))
+        entry = ledger.Entry.of(f"{deposit}.deposit", (f"bank:demo/{float_.currency}", account, float_.minor))
+        if entry.transfers:
+            await ledger.post(tx, [entry], now)
+        return partner.id, key
+
+    return await house.pool.transaction(create)
+
+
+async def demonstrate(house: House) -> "tuple[Any, str]":
+    """Fills a new database with a network to play with and a partner; returns (facts, the partner's key)."""
+    from refill import demo
+    from refill.accounts import NameTaken
+
+    facts = await demo.fill(house.pool, house.world, house.trade.vault)
+    path = house.settings.secrets_dir / "demo-partner.key"
+    with contextlib.suppress(NameTaken):
+        _, key = await new_partner(house, "Demo platform", Money(100_000_000, "CNY"))
+        path.unlink(missing_ok=True)
+        _kept(house.settings, path.name, lambda: key)
+    return facts, path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+# ------------------------------------------------------------------ far ends alone
+
+
+async def standalone_alipay(
+    port: int, app_id: str, seller_id: str, merchant_key: Any, folder: Any, say: Callable[[str], None]
+) -> None:
+    """`refill simulator alipay`: serves until a signal; keys that are missing are made in `folder`."""
+    from refill.simulators.alipay import AlipaySimulator, make_keys
+    from refill.simulators.serve import address, listen, serving, surroundings
+
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / "alipay_private.pem").exists():
+        gateway, merchant = make_keys(), make_keys()
+        for name, text in (
+            ("alipay_private", gateway.private),
+            ("alipay_public", gateway.public),
+            ("merchant", merchant.private),
+            ("merchant_public", merchant.public),
+        ):
+            path = folder / f"{name}.pem"
+            path.write_text(text)
+            path.chmod(0o600)
+    stop = stop_on_signals()
+    async with surroundings() as around:
+        listening = listen("127.0.0.1", port)
+        simulator = AlipaySimulator(
+            app_id=app_id,
+            seller_id=seller_id,
+            public_key=(merchant_key or folder / "merchant_public.pem").read_text(),
+            private_key=(folder / "alipay_private.pem").read_text(),
+            base_url=address(listening),
+            **around,
+        )
+        async with serving(simulator, listening) as url:
+            say(f"Alipay is played at {url}/gateway.do; its public key and the merchant's keys are in {folder}")
+            await stop.wait()
+
+
+async def standalone_operator(port: int, name: str, secret: str, notify_url: str, say: Callable[[str], None]) -> None:
+    """`refill simulator operator`: serves until a signal."""
+    from refill.simulators.operator import OperatorSimulator
+    from refill.simulators.serve import address, listen, serving, surroundings
+
+    stop = stop_on_signals()
+    async with surroundings() as around:
+        listening = listen("127.0.0.1", port)
+        simulator = OperatorSimulator(
+            secret=secret.encode(), name=name, base_url=address(listening), notify_url=notify_url, **around
+        )
+        async with serving(simulator, listening) as url:
+            say(f"The operator {name} is played at {url}; its front page tells which numbers do what")
+            await stop.wait()
