@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from tests.worlds import FixedWorld
 
 from refill.errors import NotVerified
 from refill.operators import Delivery, Example, Supplier, shelf
 from refill.outcome import NOT_SENT, Done, Refused, Unknown
 from refill.world import NoAnswer, Request, Response, in_transaction
-from tests.worlds import FixedWorld
 
 MADE: dict[str, tuple[Supplier, list[Example]]] = {name: file.EXAMPLES() for name, file in shelf().items()}
 SUPPLIERS = [pytest.param(supplier, examples[0], id=name) for name, (supplier, examples) in MADE.items()]

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.worlds import MORNING, FixedWorld, Inbox
 
 from refill.errors import BadInput, NotVerified
 from refill.money import Money, money
@@ -16,7 +17,6 @@ from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_THEIRS, Done, Outcome, Re
 from refill.simulators.operator import WHAT_HAPPENS, OperatorSimulator
 from refill.simulators.trouble import BY_SUFFIX
 from refill.world import Request, Response
-from tests.worlds import MORNING, FixedWorld, Inbox
 
 SECRET = b"only for these tests"
 FLAGS = Flags(dedups_our_reference=True, not_found_is_final_after=timedelta(minutes=10), can_reverse=False)

@@ -5,6 +5,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from tests.worlds import MORNING, FixedWorld
 
 from refill.errors import NotVerified
 from refill.money import Money
@@ -23,7 +24,6 @@ from refill.payments import (
     shelf,
 )
 from refill.world import NoAnswer, Request, Response, in_transaction
-from tests.worlds import MORNING, FixedWorld
 
 MADE: dict[str, tuple[Method, list[Example]]] = {name: file.EXAMPLES() for name, file in shelf().items()}
 METHODS = [pytest.param(method, id=name) for name, (method, _) in MADE.items()]
@@ -80,7 +80,7 @@ NO_PROOF = [
 @pytest.mark.parametrize("method", METHODS)
 def test_its_name_fits_into_an_account(method: Method) -> None:
     assert re.fullmatch(r"[a-z][a-z0-9_]{1,30}", method.name)
-    assert shelf()[method.name].NAME == method.name
+    assert method.name == shelf()[method.name].NAME
 
 
 @pytest.mark.parametrize("method", METHODS)

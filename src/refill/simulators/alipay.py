@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from random import Random
@@ -65,10 +66,12 @@ class Refunded(NamedTuple):
 
 
 class Keys(NamedTuple):
-    """One RSA key pair as PEM."""
+    """The two RSA key pairs of a merchant and its gateway, as PEM. Each side is given the other's public half."""
 
-    private: str
-    public: str
+    merchant_private: str
+    merchant_public: str
+    alipay_private: str
+    alipay_public: str
 
 
 @dataclass
@@ -114,9 +117,7 @@ class AlipaySimulator:
         sleep: Sleep,
         chances: Mapping[str, float] | None = None,
     ) -> None:
-        ours, theirs = load_pem_private_key(private_key.encode(), None), load_pem_public_key(public_key.encode())
-        assert isinstance(ours, rsa.RSAPrivateKey) and isinstance(theirs, rsa.RSAPublicKey)
-        self._ours, self._theirs = ours, theirs
+        self._ours, self._theirs = _private_key(private_key), _public_key(public_key)
         self.app_id, self.seller_id, self.base_url = app_id, seller_id, base_url.rstrip("/")
         self._now, self._dice, self._schedule, self._post, self._sleep = now, dice, schedule, post, sleep
         self.troubles = Troubles(dice, chances)
@@ -344,12 +345,13 @@ class AlipaySimulator:
         }
 
     def _found(self, content: dict[str, Any]) -> Trade:
-        """`trade_no` rules where both are given. What no person has opened does not exist yet."""
-        reference, trade_no = content.get("out_trade_no"), content.get("trade_no")
-        for trade in self.trades.values() if trade_no else filter(None, [self.trades.get(str(reference))]):
-            if trade.opened and (trade.trade_no == trade_no or not trade_no):
-                return trade
-        raise _No("ACQ.TRADE_NOT_EXIST", "交易不存在")
+        """The trade asked about; `trade_no` rules where both are given. What no person has opened does not exist yet."""
+        trade, trade_no = self.trades.get(str(content.get("out_trade_no"))), content.get("trade_no")
+        if trade_no and (trade is None or trade.trade_no != trade_no):
+            trade = next((other for other in self.trades.values() if other.trade_no == trade_no), None)
+        if trade is None or not trade.opened:
+            raise _No("ACQ.TRADE_NOT_EXIST", "交易不存在")
+        return trade
 
     # Notices
 
@@ -472,12 +474,31 @@ class AlipaySimulator:
 
 
 def make_keys() -> Keys:
-    """A fresh RSA pair of 2048 bits. The merchant needs one and the gateway another; each is given the other's public half."""
-    key = rsa.generate_private_key(65537, 2048)
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return Keys(
-        private.decode(), key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    )
+    """Fresh keys of 2048 bits, as the firm asks for."""
+    merchant, gateway = (rsa.generate_private_key(65537, 2048) for _ in range(2))
+    return Keys(_private_pem(merchant), _public_pem(merchant), _private_pem(gateway), _public_pem(gateway))
+
+
+def _private_pem(key: rsa.RSAPrivateKey) -> str:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _public_pem(key: rsa.RSAPrivateKey) -> str:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@lru_cache(maxsize=16)  # checking a key takes 30 ms, and a seeded run makes a gateway for each of its days
+def _private_key(pem: str) -> rsa.RSAPrivateKey:
+    key = load_pem_private_key(pem.encode(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+@lru_cache(maxsize=16)
+def _public_key(pem: str) -> rsa.RSAPublicKey:
+    key = load_pem_public_key(pem.encode())
+    assert isinstance(key, rsa.RSAPublicKey)
+    return key
 
 
 class _No(Exception):
