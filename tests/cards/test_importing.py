@@ -1,12 +1,15 @@
 """A delivery of cards is read line by line: each line has its answer, and a bad one harms nobody but itself."""
 
+import asyncio
 import io
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
 from refill.cards import BadFile, LineAnswer, import_cards
+from refill.cards.inventory import Collided
 from refill.db import Pool
 from refill.errors import CannotHappen
 from refill.numbers.iccid import check_digit
@@ -14,6 +17,7 @@ from refill.vault import Vault
 
 World = Any
 HEADER = "iccid,imsi,kind,k,opc,msisdn\n"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECRET = "00112233445566778899aabbccddeeff"
 
 
@@ -142,21 +146,22 @@ async def test_a_file_that_is_something_else_is_refused_as_a_whole(deliver: Any,
         await deliver(content)
 
 
-async def test_two_people_importing_the_same_cards_at_once_get_each_card_once(
-    db: Pool, world: World, vault: Vault, deliver: Any, dsn: str
-) -> None:
+async def test_two_people_importing_the_same_cards_at_once_get_each_card_once(deliver: Any, dsn: str) -> None:
     with psycopg.connect(dsn) as other:
         other.execute(
-            "INSERT INTO cards_card VALUES (%s, %s, 'USIM', '', 'stock', NULL, 'other', now())",
-            [iccid(1), f"46099{1:010}"],
+            "INSERT INTO cards_card (iccid, imsi, kind, keys_sealed, status, batch, imported_at)"
+            " VALUES (%s, %s, 'USIM', '', 'stock', 'other', %s)",
+            [iccid(1), f"46099{1:010}", NOON],
         )
+        ours = asyncio.create_task(deliver(HEADER + line(1) + line(2, "+8613800138000")))
+        with psycopg.connect(dsn, autocommit=True) as watcher:
+            while not watcher.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchone():
+                await asyncio.sleep(0.01)
         other.commit()
-    assert said(await deliver(HEADER + line(1) + line(2))) == [(2, "already"), (3, "added")]
+        assert said(await ours) == [(2, "already"), (3, "added")]
 
 
 async def test_a_collision_that_does_not_end_is_told(world: World, vault: Vault, deliver: Any) -> None:
-    from refill.cards.inventory import Collided
-
     class AlwaysTooLate:
         async def transaction(self, work: Any) -> Any:
             raise Collided("somebody was faster")

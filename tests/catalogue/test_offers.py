@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
-from refill.catalogue import HOME, Catalogue, Route, load, refresh
+from refill.catalogue import HOME, Catalogue, Route, load, offers, refresh
 from refill.db import Pool
 from refill.errors import NotForSale
 from refill.money import Money, money
@@ -83,6 +83,15 @@ def test_what_is_not_on_sale_is_refused_with_a_sentence(
 def test_nothing_is_sold_for_nothing(catalogue: Catalogue) -> None:
     with pytest.raises(NotForSale, match="too little"):
         catalogue.quote("demo", money("1 CNY"), commission_bp=10_000)
+
+
+def test_a_catalogue_asked_for_very_many_prices_does_not_grow_for_ever(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offers, "_QUOTES_KEPT", 10)
+    prices = [catalogue.quote("demo", Money(minor, "CNY"), commission_bp=0).price.minor for minor in range(100, 150)]
+    assert prices == list(range(100, 150))
+    assert len(catalogue._quotes) <= 10
 
 
 async def test_a_change_is_seen_at_the_next_look_and_only_then_read_again(db: Pool, dsn: str) -> None:
