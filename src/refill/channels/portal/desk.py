@@ -74,8 +74,9 @@ def read_number(typed: str) -> Msisdn:
 
 
 def region_of(msisdn: Msisdn, language: str) -> str:
-    """Where the number was issued, in the reader's language; empty when unknown."""
-    return region(msisdn.digits, "en" if language == "en" else "zh")
+    """Where the number was issued, in the reader's language; empty when no more than the country is known."""
+    place = region(msisdn.digits, "en" if language == "en" else "zh")
+    return "" if place in ("中国", "China") else place
 
 
 def networks() -> list[Network]:

@@ -78,7 +78,7 @@ def _take(request: HttpRequest, kept: Draft) -> HttpResponse:
         msisdn = desk.read_number(entered.typed)
         drafts.keep(request.session, entered)
         operator = desk.seller(msisdn, entered.operator)
-        if recent or request.POST.get("look") or not entered.face or operator is None:
+        if recent or not entered.face or operator is None:
             return redirect("draft", entered.id)
         desk.quote(operator, entered.product, entered.face)
     except RefillError as error:
@@ -181,6 +181,8 @@ def _form(request: HttpRequest, kept: Draft, error: RefillError | None = None) -
     elif code:
         context["choice_error"] = words.sentence(code)
     context.setdefault("shown", kept.typed)
+    if "msisdn" not in context:
+        context["all_networks"] = desk.networks()
     status = error.status if error else 200
     return render(request, "portal/start.html", context, status=status)
 

@@ -25,6 +25,14 @@ def short(money: Money) -> str:
 
 
 @register.filter
+def face(money: Money) -> str:
+    """A face value as people say it: 50元, ¥50, 500 KES."""
+    if money.currency == "CNY" and get_language() != "en":
+        return f"{short(money)}元"
+    return f"{SIGN[money.currency]}{short(money)}" if money.currency in SIGN else f"{short(money)} {money.currency}"
+
+
+@register.filter
 def named(network: Network) -> str:
     """The operator's name in the reader's language."""
     return network.name_en if get_language() == "en" else network.name_zh
