@@ -6,6 +6,7 @@ The wire, for whoever builds the other side (`refill simulator operator` is one)
 - `GET /recharges/{request_id}`, `GET /balance?currency=CNY`
 - both answer a JSON object; a recharge: `request_id, status, code, supplier_reference, msisdn, face, currency, cost`
   with status `delivered | partial | processing | refused | not_found | reversed`; a balance: `balance, currency`
+- `refused` is the fate of that `request_id` for ever; it is never said of one that was taken before
 - a callback is a POST of `id, request_id, status` that says no more than "ask now"
 
 A signature is `x-signature: hex(HMAC-SHA256(secret, text))` beside `x-timestamp` (Unix seconds), over lines joined by

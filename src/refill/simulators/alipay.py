@@ -423,7 +423,6 @@ class AlipaySimulator:
             amount=decimal_text(trade.paid_minor or trade.amount_minor, "CNY"),
             subject=escape(trade.subject),
             reference=escape(trade.reference),
-            until=f"{trade.expires_at.astimezone(CHINA):%H:%M}",
         )
         if trade.paid_at:
             return _page(200, "已付款 · Paid", receipt + way_back, mark="done")
@@ -433,7 +432,9 @@ class AlipaySimulator:
             again = f'<a class="quiet" href="{self.base_url}/cashier/{token}">继续付款 · Pay after all</a>'
             return _page(200, "您已离开 · You walked away", "<p>没有扣款。Nothing was taken.</p>" + again + way_back)
         buttons = _template("alipay_buttons.html").substitute(
-            at=f"{self.base_url}/cashier/{token}", amount=decimal_text(trade.amount_minor, "CNY")
+            at=f"{self.base_url}/cashier/{token}",
+            amount=decimal_text(trade.amount_minor, "CNY"),
+            until=f"{trade.expires_at.astimezone(CHINA):%H:%M}",
         )
         return _page(200, "确认付款 · Confirm payment", receipt + buttons)
 
@@ -455,9 +456,14 @@ class AlipaySimulator:
         return trade.return_url + mark + urlencode({**fields, "sign": self._sign(message), "sign_type": "RSA2"})
 
     def _index(self) -> Response:
+        words = {
+            "WAIT_BUYER_PAY": "待付款 · Waiting",
+            "TRADE_SUCCESS": "已付款 · Paid",
+            "TRADE_CLOSED": "已关闭 · Closed",
+        }
         rows = "".join(
             f"<tr><td><code>{escape(trade.reference)}</code><td>{decimal_text(trade.amount_minor, 'CNY')}"
-            f"<td>{trade.state(self._now())}"
+            f"<td>{words[trade.state(self._now())]}"
             for trade in reversed(list(self.trades.values())[-20:])
         )
         table = f"<table><thead><tr><th>交易 · Trade<th>¥<th>状态 · State<tbody>{rows}</table>"

@@ -127,6 +127,8 @@ class OperatorSimulator:
         path = parts.path.removeprefix(self.base_path)
         if request.method == "GET" and path in ("", "/"):
             return self._page()
+        if not path.startswith(("/recharges", "/balance")):
+            return Response(404, {"content-type": "text/plain"}, b"")
         stamp = request.headers.get("x-timestamp", "")
         target = parts.path + (f"?{parts.query}" if parts.query else "")
         expected = self._mac(request.method, target, stamp, body=request.body)
