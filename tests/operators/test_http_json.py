@@ -194,6 +194,25 @@ async def test_the_wire_carries_the_order_in_its_body_and_no_number_in_its_addre
     assert (question.method, question.url) == ("GET", "https://northtel.example/api/recharges/rq_1")
 
 
+@pytest.mark.parametrize("seed", range(100))
+async def test_whatever_goes_wrong_done_means_credited_and_refused_means_never(seed: int) -> None:
+    world, operator, _ = a_world(delay_s=(0, 20))
+    world.dice.seed(seed)
+    troubles = (*WHAT_HAPPENS, "inquiry_lost", "inquiry_html")
+    operator.troubles.chances = dict.fromkeys(world.dice.sample(troubles, 4), 0.2)
+    for number in range(10):
+        ask = a_recharge(request_id=f"rq_{number}")
+        outcomes = [await NORTHTEL.recharge(world, ask)]
+        for wait in (0, 5, 30, 90):
+            await world.advance(wait)
+            outcomes.append(await NORTHTEL.inquire(world, ask))
+        truth = [credit.face_minor for credit in operator.credits if credit.request_id == ask.request_id]
+        said = {type(outcome) for outcome in outcomes} - {Unknown}
+        assert len(said) <= 1, "they never contradict themselves"
+        assert all(truth == [outcome.reference.face.minor] for outcome in outcomes if isinstance(outcome, Done))
+        assert truth == [] or Refused not in said
+
+
 # Answers bent by hand, each correctly signed
 
 

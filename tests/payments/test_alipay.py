@@ -369,6 +369,13 @@ async def test_an_answer_that_does_not_hold_tells_nothing(body: bytes) -> None:
     assert answer.why.startswith("Alipay's answer cannot be believed")
 
 
+async def test_an_answer_that_names_a_member_twice_tells_nothing_though_it_is_signed() -> None:
+    content = json.dumps(TRADE)[:-1] + ', "total_amount": "0.01"}'
+    signature = base64.b64encode(THEIRS.sign(content.encode(), PKCS1v15(), SHA256())).decode()
+    body = f'{{"alipay_trade_query_response":{content},"sign":"{signature}"}}'.encode()
+    assert isinstance(await ALIPAY.query(gateway(body), "pay_1"), Unknown)
+
+
 @pytest.mark.parametrize(
     "layout",
     [
@@ -544,8 +551,10 @@ def test_a_key_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             Alipay.read(
                 app_id="a", seller_id="s", private_key=key, alipay_public_key=public(PublicFormat.PKCS1).decode()
             )
-    with pytest.raises(BadInput, match="public key"):
-        Alipay.read(app_id="a", seller_id="s", private_key=pem(OURS), alipay_public_key="B" * 400)
+    curve_point = curve.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    for key in ("B" * 400, curve_point):
+        with pytest.raises(BadInput, match="public key"):
+            Alipay.read(app_id="a", seller_id="s", private_key=pem(OURS), alipay_public_key=key)
 
 
 def test_a_missing_setting_is_named() -> None:

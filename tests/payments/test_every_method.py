@@ -190,6 +190,8 @@ async def test_who_asks_nobody_says_no_in_the_words_of_the_port(method: Method) 
     assert isinstance(asked, Refused)
     assert asked.reason in (WAITING, CLOSED, ABSENT, ALREADY_PAID)
     assert isinstance(await method.refund(FixedWorld(), a_refund(method)), Refused) is not method.can.refund
+    assert not isinstance(await method.query_refund(FixedWorld(), a_refund(method)), Done)
+    assert await method.close(FixedWorld(), "pay_1") == Done("pay_1"), "what only our book knows, only our book closes"
 
 
 def test_a_method_without_its_settings_is_not_there() -> None:

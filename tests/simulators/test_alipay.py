@@ -1,6 +1,7 @@
 """The Alipay simulator is honest: a client that we did not write is content with it, and so is our own method."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -291,6 +292,72 @@ async def test_a_link_that_was_bent_opens_nothing(change: dict[str, str]) -> Non
     assert answer.status == 200
     assert b"error_response" in answer.body
     assert simulator.trades == {}
+
+
+def a_signed_link(simulator: AlipaySimulator, content: object, **other: str) -> str:
+    """A link whose signature holds, whatever it asks for."""
+    client = sdk.AliPay(APP, None, KEYS.merchant_private, KEYS.alipay_public, sign_type="RSA2")
+    text = content if isinstance(content, str) else json.dumps(content)
+    fields = {**client.build_body("alipay.trade.page.pay", text), **other}
+    return f"{simulator.gateway_url}?{client.sign_data(fields)}"
+
+
+ORDER = {"out_trade_no": "pay_1", "total_amount": "49.80", "subject": "x"}
+
+
+@pytest.mark.parametrize(
+    ("content", "other", "word"),
+    [
+        ("{", {}, "isv.invalid-parameter"),
+        ("[]", {}, "isv.invalid-parameter"),
+        (ORDER, {"timestamp": "yesterday"}, "isv.invalid-timestamp"),
+        (ORDER, {"charset": "gbk"}, "isv.invalid-timestamp"),
+        (ORDER, {"method": "alipay.trade.shiny"}, "isv.invalid-method"),
+        ({**ORDER, "out_trade_no": "pay 1"}, {}, "ACQ.INVALID_PARAMETER"),
+        ({**ORDER, "subject": ""}, {}, "ACQ.INVALID_PARAMETER"),
+        ({**ORDER, "total_amount": "49.805"}, {}, "ACQ.INVALID_PARAMETER"),
+        ({**ORDER, "total_amount": "0.00"}, {}, "ACQ.INVALID_PARAMETER"),
+        ({**ORDER, "time_expire": "soon"}, {}, "ACQ.INVALID_PARAMETER"),
+        ({**ORDER, "time_expire": "2026-11-22 10:00:00"}, {}, "ACQ.INVALID_PARAMETER"),
+    ],
+    ids=str,
+)
+async def test_what_the_firm_refuses_the_simulator_refuses(content: object, other: dict[str, str], word: str) -> None:
+    world, simulator, _, _ = a_world()
+    answer = await get(world, a_signed_link(simulator, content, **other))
+    assert word in answer.body.decode()
+    assert simulator.trades == {}
+
+
+async def test_a_shop_cannot_send_people_anywhere_but_to_the_web() -> None:
+    world, simulator, _, _ = a_world()
+    url = a_signed_link(simulator, ORDER, return_url="javascript:alert(1)", notify_url="file:///etc/passwd")
+    cashier = (await get(world, url)).headers["location"]
+    paid = await world.send(Request("POST", f"{cashier}/pay"))
+    assert paid.status == 200
+    assert "Paid" in paid.body.decode()
+    assert "javascript" not in paid.body.decode()
+    assert simulator.trades["pay_1"].expires_at > MORNING + timedelta(days=14)
+
+
+async def test_who_opens_a_paid_link_again_sees_that_it_is_paid() -> None:
+    world, simulator, method, _ = a_world()
+    await opened(world, method, a_charge())
+    simulator.pay("pay_1")
+    assert "Paid" in (await get(world, await opened(world, method, a_charge()))).body.decode()
+    assert len(simulator.captures) == 1
+
+
+async def test_trouble_ends_when_it_is_healed() -> None:
+    world, simulator, method, _ = a_world(chances={"slow": 1.0})
+    await opened(world, method, a_charge())
+    await method.query(world, "pay_1")
+    assert world.clock > MORNING
+    simulator.troubles.plan("lost", 5)
+    simulator.troubles.heal()
+    noon = world.clock
+    assert await method.query(world, "pay_1") == Refused(WAITING, final=False)
+    assert world.clock == noon
 
 
 async def test_the_same_reference_for_something_else_is_refused() -> None:
