@@ -286,15 +286,7 @@ def _alipay_keys(settings: Settings) -> dict[str, str]:
     from refill.simulators.alipay import make_keys
 
     def make() -> str:
-        merchant, gateway = make_keys(), make_keys()
-        return json.dumps(
-            {
-                "merchant_private": merchant.private,
-                "merchant_public": merchant.public,
-                "alipay_private": gateway.private,
-                "alipay_public": gateway.public,
-            }
-        )
+        return json.dumps(make_keys()._asdict())
 
     kept: dict[str, str] = json.loads(_kept(settings, "alipay-simulator.json", make))
     return kept
@@ -332,12 +324,16 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
     cell = 0
     while not await _wait(stop, 5):
         try:
-            shelf = house.trade.shelf
-            shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, shelf.catalogue))
+            await _read_prices(house)
             await read_clock(house.pool, house.world)
             cell = await _age(house, cell)
         except RefillError as error:
             log.warning("housekeeping waits for the database", error=error.code)
+
+
+async def _read_prices(house: House) -> None:
+    shelf = house.trade.shelf
+    shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, shelf.catalogue))
 
 
 CELLS_A_ROUND = 64  # all subscribers are looked at within six minutes
@@ -408,7 +404,7 @@ def doors(house: House, secret_key: str) -> Callable[..., Any]:
 MACHINES = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics")
 
 
-async def serve(house: House, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, None]) -> None:
     """Serves the doors until told to stop; half-sent requests are given up, accepted ones answered."""
     import uvicorn
 
@@ -435,16 +431,20 @@ async def serve(house: House, stop: asyncio.Event, ready: Callable[[], None]) ->
     )
     server = Doorkeeper(config)
     serving = asyncio.ensure_future(server.serve())
-    while not server.started and not serving.done():
+    while not server.started and not serving.done():  # noqa: ASYNC110 uvicorn has no event to wait for
         await asyncio.sleep(0.01)
     if server.started:
-        ready()
+        await ready
         await stop.wait()
         server.should_exit = True
+    else:
+        ready.close()
     try:
         await serving
     except SystemExit:
-        raise SettingsError(f"REFILL_PORT: port {settings.port} on {settings.host} is in use; choose another.") from None
+        raise SettingsError(
+            f"REFILL_PORT: port {settings.port} on {settings.host} is in use; choose another."
+        ) from None
 
 
 def stop_on_signals() -> asyncio.Event:
@@ -463,7 +463,7 @@ async def up(settings: Settings, dsn: str, ready: Callable[[House, FarEnds | Non
         if settings.workers:
             group.create_task(work(house, stop))
             group.create_task(keep_house(house, stop))
-        await serve(house, stop, lambda: group.create_task(ready(house, far)) and None)
+        await serve(house, stop, ready(house, far))
         stop.set()
 
 
@@ -504,6 +504,7 @@ async def demonstrate(house: House) -> "tuple[Any, str]":
         _, key = await new_partner(house, "Demo platform", Money(100_000_000, "CNY"))
         path.unlink(missing_ok=True)
         _kept(house.settings, path.name, lambda: key)
+        await house.keyring.refresh()
     return facts, path.read_text(encoding="utf-8") if path.exists() else ""
 
 
@@ -519,13 +520,7 @@ async def standalone_alipay(
 
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / "alipay_private.pem").exists():
-        gateway, merchant = make_keys(), make_keys()
-        for name, text in (
-            ("alipay_private", gateway.private),
-            ("alipay_public", gateway.public),
-            ("merchant", merchant.private),
-            ("merchant_public", merchant.public),
-        ):
+        for name, text in make_keys()._asdict().items():
             path = folder / f"{name}.pem"
             path.write_text(text)
             path.chmod(0o600)

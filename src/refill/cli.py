@@ -109,7 +109,9 @@ async def _welcome(house: Any, far: Any) -> None:
         facts, key = await demonstrate(house)
         password = await asyncio.to_thread(ensure_staff, house.dsn, settings.secrets_dir)
         number, other = facts.active[0], facts.active[1]
-        print(f"Numbers to top up    {number.grouped()} · {other.grouped()} (our own network), or any Chinese mobile number")
+        print(
+            f"Numbers to top up    {number.grouped()} · {other.grouped()} (our own network), or any Chinese mobile number"
+        )
         print(f"Pages                {settings.public_url}/")
         print(f"Staff                {settings.public_url}/staff/   demo / {password}")
         print(f"Partner key          {key}")
@@ -131,7 +133,9 @@ async def _say_ready(house: Any, far: Any) -> None:
 
 
 @cli.command
-def topup(msisdn: str, amount: str, /, *, data: Data = None, partner: str | None = None, reference: str | None = None) -> int:
+def topup(
+    msisdn: str, amount: str, /, *, data: Data = None, partner: str | None = None, reference: str | None = None
+) -> int:
     """Tops a number up from a partner's float (the demonstration's, when none is named): `refill topup 19912345678 50.00`."""
     from refill import accounts, numbers
     from refill.money import amount as read_amount
@@ -213,7 +217,9 @@ def _bar() -> Progress:
 
 
 @partner_commands.command
-def create(name: str, /, *, float: str = "0.00", currency: str = "CNY", commission_bp: int = 0, data: Data = None) -> int:
+def create(
+    name: str, /, *, float: str = "0.00", currency: str = "CNY", commission_bp: int = 0, data: Data = None
+) -> int:
     """Creates a partner with a float (`--float 1000000.00`, posted from bank:demo) and prints its API key, once."""
     from refill.app import new_partner
     from refill.money import Money, amount
@@ -267,7 +273,7 @@ def alipay(
 ) -> None:
     """Plays Alipay: its gateway, its pages where a person pays, its signed notices.
 
-    Keys that are missing are made in the folder --keys: merchant.pem for the shop, alipay_public.pem to verify with.
+    Keys that are missing are made in the folder --keys: merchant_private.pem for the shop, alipay_public.pem to verify with.
     """
     from refill.app import standalone_alipay
 
@@ -275,7 +281,7 @@ def alipay(
 
 
 @simulator_commands.command
-def operator(*, port: int = 8002, secret: str = "demo-secret", notify_url: str = "", name: str = "northtel") -> None:  # noqa: S107
+def operator(*, port: int = 8002, secret: str = "demo-secret", notify_url: str = "", name: str = "northtel") -> None:
     """Plays an operator's supplier; the index page lists what each number's last digits do."""
     from refill.app import standalone_operator
 
@@ -286,4 +292,5 @@ def operator(*, port: int = 8002, secret: str = "demo-secret", notify_url: str =
 def settings(*, data: Data = None) -> None:
     """Prints the settings that are in force, without secrets."""
     shown = _settings(data)
-    print(json.dumps({name: str(getattr(shown, name)) for name in shown.__dataclass_fields__ if name != "database_url"}, indent=1))
+    names = [name for name in shown.__dataclass_fields__ if name != "database_url"]
+    print(json.dumps({name: str(getattr(shown, name)) for name in names}, indent=1))

@@ -29,7 +29,7 @@ def make_id(prefix: str, cell: int, at_ms: int, chance: int) -> str:
     return f"{prefix}_{_time_text(at_ms)}{_CELL_TEXT[cell]}{base32(chance, 12)}"
 
 
-_last_time = (0, "")
+_last_time = (-1, "")
 
 
 def _time_text(at_ms: int) -> str:

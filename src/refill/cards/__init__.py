@@ -15,7 +15,7 @@ from refill.cards.inventory import (
     keys_for_network,
     put_to_use,
 )
-from refill.cards.states import Grant, life, validity
+from refill.cards.states import GRACE_LASTS, Grant, life, validity
 from refill.cards.subscribers import (
     Change,
     Extension,
@@ -31,6 +31,7 @@ from refill.cards.subscribers import (
 )
 
 __all__ = [
+    "GRACE_LASTS",
     "ADDED",
     "ALREADY",
     "BadFile",

@@ -16,8 +16,12 @@ T = TypeVar("T")
 Row = tuple[Any, ...]
 Work = Callable[["Tx"], Awaitable[T]]
 
-# Hot statements always want a nested loop over an index: a plan that a statistic cannot turn into a scan of everything.
-SESSION = "-c jit=off -c plan_cache_mode=force_generic_plan -c timezone=UTC -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
+# Hot statements always want a nested loop over an index: a plan that no statistic can turn into a scan of everything.
+POINTED = " -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c enable_bitmapscan=off"
+SESSION = (
+    "-c jit=off -c plan_cache_mode=force_generic_plan -c timezone=UTC"
+    " -c lock_timeout=20s -c idle_in_transaction_session_timeout=30s"
+)
 ATTEMPTS = 6
 # What the server says when two transactions collided or it is going down: nothing was committed, or we cannot know.
 COLLISION = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure, psycopg.errors.LockNotAvailable)
@@ -74,11 +78,12 @@ class PoolTx:
 
 
 class Pool:
-    """A pool of connections to one PostgreSQL; survives its restart."""
+    """A pool of connections to one PostgreSQL; survives its restart. `scans` allows plans that read whole tables."""
 
-    def __init__(self, dsn: str, *, size: int = 8) -> None:
+    def __init__(self, dsn: str, *, size: int = 8, scans: bool = False) -> None:
+        options = SESSION if scans else SESSION + POINTED
         self._pool = AsyncConnectionPool(
-            make_conninfo(dsn, options=SESSION, application_name="refill"),
+            make_conninfo(dsn, options=options, application_name="refill"),
             min_size=min(2, size),
             max_size=size,
             open=False,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
-_PLAIN = re.compile(r"[A-Za-z0-9_.:#/+\-]+")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:#/+,\-]+")
 
 
 class Statement:
@@ -30,10 +30,13 @@ class Statement:
         Statement.every.append(self)
 
     def values(self, parameters: Mapping[str, Any]) -> list[Any]:
-        """The parameters in order; sequences become array literals, because that is several times cheaper than a driver's dumper."""
+        """The parameters in order; sequences become array literals, several times cheaper than a driver's dumper."""
         if len(parameters) != len(self.names):
             raise TypeError(f"this statement takes {self.names}, not {tuple(parameters)}")
-        return [array(value) if isinstance(value, list | tuple) else value for value in map(parameters.__getitem__, self.names)]
+        return [
+            array(value) if isinstance(value, list | tuple) else value
+            for value in map(parameters.__getitem__, self.names)
+        ]
 
 
 def array(values: Sequence[Any]) -> str:
@@ -44,9 +47,9 @@ def array(values: Sequence[Any]) -> str:
     if kinds == {str}:
         text = ",".join(values)
         # Ids, digits and states need no quotes; one look at the joined text decides for the whole array.
-        if "" not in values and _PLAIN.fullmatch(text.replace(",", "")) and text.count(",") == len(values) - 1:
-            if not any(value.upper() == "NULL" for value in values):
-                return "{" + text + "}"
+        plain = _PLAIN.fullmatch(text) and ",," not in text and text[0] != "," and text[-1] != ","
+        if plain and text.count(",") == len(values) - 1 and "null" not in text.lower():
+            return "{" + text + "}"
     return "{" + ",".join(map(_element, values)) + "}"
 
 

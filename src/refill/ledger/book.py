@@ -44,7 +44,7 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The entry was not posted: `why` is not_enough, no_account, other_content, currency or amount; `account` names the culprit."""
+    """The entry was not posted; `why` is not_enough, no_account, other_content, currency or amount."""
 
     why: str
     account: str = ""
@@ -267,7 +267,7 @@ async def set_floor(tx: Tx, name: str, floor_minor: int) -> bool:
 async def balances(tx: Tx, names: Sequence[str]) -> dict[str, int]:
     """The balances (credit minus debit) of accounts that exist."""
     rows = await tx.rows(BALANCES, cells=[cell_of_account(name) for name in names], names=list(names))
-    return {name: balance for name, balance in rows}
+    return {str(name): int(balance) for name, balance in rows}
 
 
 async def entries_of(tx: Tx, source: str) -> list[tuple[str, str, str, int, datetime]]:

@@ -261,7 +261,7 @@ def _to_suspense(changes: Changes, capture: Capture, fate: str, kind: str, says:
     clearing = f"clearing:{capture.method}/{capture.amount.currency}"
     changes.entries.append(ledger.Entry.of(f"{order.id}.stray.{n}", (clearing, source, capture.amount.minor)))
     changes.remark(order.id, "stray_payment", n, reason)
-    changes.cases.append(Case(kind, order.id, says, capture.amount))
+    changes.troubles.append(Case(kind, order.id, says, capture.amount))
     changes.keep_refund(_refund(changes, order, capture, capture.amount, source, reason))
     return fate
 
@@ -558,7 +558,7 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
     )
     if order.delivery not in ("unknown", "failed") or order.payment not in PAID_BACK:
         says = "A supplier delivered an attempt that was refused before; the order went on without it."
-        changes.cases.append(Case("late_success", order.id, says, order.face))
+        changes.troubles.append(Case("late_success", order.id, says, order.face))
         currency = order.price.currency
         changes.entries.append(
             ledger.Entry.of(
@@ -583,7 +583,7 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
         return
     _book_sale(changes, order, "late", 0, cost)
     says = "Delivered after the payer had the money back: recover it, or write it off."
-    changes.cases.append(Case("late_success", order.id, says, order.price))
+    changes.troubles.append(Case("late_success", order.id, says, order.price))
     changes.move(order.id, "late_success", delivery="delivered", delivered_minor=order.face.minor)
 
 
@@ -601,7 +601,7 @@ def _refused(
     elif no.reason == EMPTY_FLOAT:
         wake = changes.now + after(states.PARK, order.parks)
         says = f"Our float at {order.supplier} is used up; orders wait for it."
-        changes.cases.append(Case("empty_float", order.supplier, says))
+        changes.troubles.append(Case("empty_float", order.supplier, says))
         changes.move(order.id, "parked", order.parks + 1, delivery="parked", parks=order.parks + 1, wake_at=wake)
     elif not no.final and attempt.n < changes.rules.most_attempts:
         wake = changes.now + after(states.RETRY, attempt.n - 1)
@@ -632,7 +632,7 @@ def _unsure(changes: Changes, order: Order, attempt: Attempt, doubt: Unknown) ->
     changes.keep_attempt(replace(attempt, state="unknown", inquire_at=ask_again, code=doubt.code or attempt.code))
     if doubt.code:
         says = f"{attempt.supplier} answered with a code that is in no table of ours: {doubt.code[:40]}."
-        changes.cases.append(Case("unknown_code", f"{attempt.supplier}:{doubt.code[:40]}", says))
+        changes.troubles.append(Case("unknown_code", f"{attempt.supplier}:{doubt.code[:40]}", says))
     if order.delivery == "dispatching" and order.payment == "captured":
         changes.move(order.id, "unsure", attempt.n, delivery="unknown", detail=doubt.why)
 
@@ -643,7 +643,7 @@ def overdue(changes: Changes, dossier: Dossier, captures: Sequence[tuple[Capture
     suspense = states.unknown_account(order)
     changes.entries.append(ledger.Entry.of(f"{order.id}.overdue", (owner_account(order), suspense, order.price.minor)))
     says = f"{order.supplier} could not tell the outcome by the deadline; the payer gets the money back from suspense."
-    changes.cases.append(Case("unknown", order.id, says, order.price))
+    changes.troubles.append(Case("unknown", order.id, says, order.price))
     if order.partner:
         _back_to_float(changes, order, "overdue_refund", order.price.minor, suspense)
         changes.move(order.id, "overdue", payment="refunded", delivery="unknown", refunded_minor=order.price.minor)
@@ -722,7 +722,7 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
                     changes.keep_refund(replace(standing, state="stuck", ask_at=None))
                     changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
                     says = f"The payment firm refuses to give the money back: {reason[:80]}."
-                    changes.cases.append(Case("refund_refused", refund.order_id, says, refund.amount))
+                    changes.troubles.append(Case("refund_refused", refund.order_id, says, refund.amount))
         await changes.save(tx)
 
     await trade.db.transaction(work)

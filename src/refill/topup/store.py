@@ -127,28 +127,41 @@ async def timeline(trade: Trade, order_id: str) -> Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantView:
+    """Credit that expires by itself."""
+
+    kind: str
+    amount: Money
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberView:
-    """A subscriber of our own network: what the phone has and how long it lasts."""
+    """A subscriber of our own network: what the phone has and how long it lasts; `buckets` are grants that expire."""
 
     msisdn: Msisdn
     state: str
     balance: Money
     active_until: datetime | None
+    grace_until: datetime | None
+    buckets: tuple[GrantView, ...]
 
 
 async def subscriber_view(trade: Trade, msisdn: Msisdn) -> SubscriberView | None:
     """Balance and validity of a number of our own network; None when it is not ours."""
-
-    async def work(tx: Tx) -> SubscriberView | None:
-        number = numbers.number_id(trade.vault, msisdn)
-        subscriber = (await cards.by_numbers(tx, [number])).get(number)
-        if subscriber is None:
-            return None
-        name = cards.balance_account(subscriber)
-        held = (await ledger.balances(tx, [name])).get(name, 0)
-        return SubscriberView(msisdn, subscriber.state, Money(held, subscriber.currency), subscriber.active_until)
-
-    return await trade.db.transaction(work)
+    number = numbers.number_id(trade.vault, msisdn)
+    credit = await trade.db.transaction(lambda tx: cards.credit(tx, number, trade.world.db_now()))
+    if credit is None:
+        return None
+    until = credit.subscriber.active_until
+    return SubscriberView(
+        msisdn,
+        credit.subscriber.state,
+        credit.balance,
+        until,
+        until + cards.GRACE_LASTS if until else None,
+        tuple(GrantView(bucket.kind, left, bucket.expires_at) for bucket, left in credit.grants),
+    )
 
 
 async def seller_for(trade: Trade, msisdn: Msisdn, chosen: str | None = None) -> str | None:
@@ -247,7 +260,7 @@ class Changes:
     seen: dict[str, Order] = field(default_factory=dict)  # as they were under our lock
     events: list[tuple[str, str, int, str]] = field(default_factory=list)
     entries: list[ledger.Entry] = field(default_factory=list)
-    cases: list[cases.Case] = field(default_factory=list)
+    troubles: list[cases.Case] = field(default_factory=list)
     payments: dict[str, Payment] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
@@ -309,7 +322,7 @@ class Changes:
         await self._save_payments(tx)
         await self._save_attempts(tx)
         await self._save_refunds(tx)
-        await cases.raise_cases(tx, self.cases, self.now)
+        await cases.raise_cases(tx, self.troubles, self.now)
 
     async def _save_orders(self, tx: Tx) -> None:
         ids = sorted(self.dossiers, key=lambda id_: (self.seen[id_].cell, id_))

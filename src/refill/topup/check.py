@@ -1,0 +1,114 @@
+"""Verifies live orders against the book: legal histories (I8), one entry for one effect (I4), nothing owed at rest (I2)."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from refill.db import Database, Statement, Tx
+from refill.ids import CELLS
+from refill.ledger.check import SHOWN, Progress, snapshot
+from refill.ledger.check import check as check_book
+from refill.topup.states import BORN, EDGES, REMARKS
+
+STEPS = 64
+
+HISTORIES = Statement("""
+    -- What happened to the orders of some cells, with what they are now
+    SELECT e.order_id, e.transition, e.at, o.payment, o.delivery
+      FROM topup_event e LEFT JOIN topup_order o ON o.cell = e.cell AND o.id = e.order_id
+     WHERE e.cell BETWEEN :first AND :last
+     ORDER BY e.order_id, e.at, e.n
+""")
+
+MONEY = Statement("""
+    -- Orders of some cells whose row and whose entries tell different stories
+    WITH moved AS (
+      SELECT left(id, 27) AS order_id,
+             sum(minor) FILTER (WHERE debit LIKE 'clearing:%' OR debit LIKE 'float:pa_%') AS taken,
+             sum(minor) FILTER (WHERE credit LIKE 'clearing:%' OR credit LIKE 'float:pa_%') AS given_back,
+             sum(minor) FILTER (WHERE credit LIKE 'balance:%') AS credited,
+             sum(CASE WHEN credit LIKE 'owed:%' OR credit LIKE 'held:%' THEN minor ELSE 0 END)
+           - sum(CASE WHEN debit LIKE 'owed:%' OR debit LIKE 'held:%' THEN minor ELSE 0 END) AS waiting
+        FROM ledger_transfer WHERE cell BETWEEN :first AND :last AND id LIKE 'tu\\_%' GROUP BY 1),
+    stray AS (
+      SELECT order_id, sum(minor) AS minor FROM topup_capture WHERE fate <> 'order' GROUP BY 1),
+    stray_back AS (
+      SELECT order_id, sum(minor) AS minor FROM topup_refund
+       WHERE state = 'done' AND cell BETWEEN :first AND :last
+         AND source LIKE 'suspense:%' AND source NOT LIKE 'suspense:unknown%' GROUP BY 1)
+    SELECT o.id,
+           CASE WHEN coalesce(moved.taken, 0) <> o.captured_minor + coalesce(stray.minor, 0)
+                THEN 'took ' || coalesce(moved.taken, 0) || ', captured ' || o.captured_minor
+                WHEN coalesce(moved.given_back, 0) <> o.refunded_minor + coalesce(stray_back.minor, 0)
+                THEN 'gave back ' || coalesce(moved.given_back, 0) || ', refunded ' || o.refunded_minor
+                WHEN o.supplier = 'home' AND o.delivery <> 'reversed' AND coalesce(moved.credited, 0) <> o.delivered_minor
+                THEN 'credited ' || coalesce(moved.credited, 0) || ', delivered ' || o.delivered_minor
+                WHEN o.final_at IS NOT NULL AND coalesce(moved.waiting, 0) <> 0
+                THEN 'is final, but ' || moved.waiting || ' still waits'
+           END
+      FROM topup_order o
+      LEFT JOIN moved ON moved.order_id = o.id
+      LEFT JOIN stray ON stray.order_id = o.id
+      LEFT JOIN stray_back ON stray_back.order_id = o.id
+     WHERE o.cell BETWEEN :first AND :last
+       AND (coalesce(moved.taken, 0) <> o.captured_minor + coalesce(stray.minor, 0)
+            OR coalesce(moved.given_back, 0) <> o.refunded_minor + coalesce(stray_back.minor, 0)
+            OR o.supplier = 'home' AND o.delivery <> 'reversed' AND coalesce(moved.credited, 0) <> o.delivered_minor
+            OR o.final_at IS NOT NULL AND coalesce(moved.waiting, 0) <> 0)
+     ORDER BY o.id LIMIT :most
+""")
+
+
+async def check(db: Database, progress: Progress) -> list[str]:
+    """Findings in the book and in the orders, all of one moment; an empty list is a clean business."""
+
+    async def work(tx: Tx) -> list[str]:
+        await snapshot(tx)
+        findings = await check_book(tx, lambda done, total: progress(done, total + STEPS))
+        for step in range(STEPS):
+            cells = {"first": step * CELLS // STEPS, "last": (step + 1) * CELLS // STEPS - 1}
+            for order_id, says in await tx.rows(MONEY, **cells, most=SHOWN):
+                findings.append(f"I4: {order_id} {says}.")
+            findings += _illegal(await tx.rows(HISTORIES, **cells))
+            progress(step + 1 + STEPS, STEPS + STEPS)
+        return findings
+
+    return await db.transaction(work)
+
+
+def _illegal(rows: Sequence[tuple[object, ...]]) -> Iterator[str]:
+    for order_id, events in groupby(rows, key=lambda row: row[0]):
+        history = list(events)
+        payment, delivery = history[0][3], history[0][4]
+        if payment is None:
+            yield f"I3: {order_id} has a history, but no order."
+        elif (payment, delivery) not in replay([(str(row[1]), row[2]) for row in history]):
+            steps = " ".join(str(row[1]) for row in history)
+            yield f"I8: {order_id} is {payment}/{delivery}, which no legal path of «{steps}» leads to."
+
+
+def replay(history: Sequence[tuple[str, object]]) -> set[tuple[str, str]]:
+    """All states that a history of (transition, moment) may lead to; events of one moment may stand in any order."""
+    states: set[tuple[str, str]] = {("", "")}
+    for _, moment in groupby(((name, at) for name, at in history if name not in REMARKS), key=lambda event: event[1]):
+        names = [name for name, _ in moment]
+        states = {end for state in states for end in _orders(state, names)}
+    return states
+
+
+def _orders(state: tuple[str, str], names: Sequence[str]) -> set[tuple[str, str]]:
+    if not names:
+        return {state}
+    ends: set[tuple[str, str]] = set()
+    for n, name in enumerate(names):
+        for after in _after(state, name):
+            ends |= _orders(after, [*names[:n], *names[n + 1 :]])
+    return ends
+
+
+def _after(state: tuple[str, str], transition: str) -> frozenset[tuple[str, str]]:
+    edge = EDGES.get(transition)
+    if edge is None:
+        return frozenset()
+    if state == ("", ""):
+        return edge.to if transition in BORN else frozenset()
+    return edge.to if state[0] in edge.payment and state[1] in edge.delivery else frozenset()
