@@ -488,6 +488,25 @@ async def test_the_shown_pages_are_kept_from_scripts_and_caches(
     assert index.headers["cache-control"] == "no-store"
 
 
+async def test_another_process_can_plan_trouble_and_read_the_truth() -> None:
+    world, simulator, method, inbox = a_world()
+    await opened(world, method, a_charge())
+
+    async def plan(form: bytes) -> int:
+        return (await world.send(Request("POST", f"{simulator.base_url}/troubles", {}, form))).status
+
+    assert await plan(b"name=lose_notice&times=1") == 204
+    assert await plan(b"times=1") == 422
+    assert await plan(b"name=lose_notice&times=-1") == 422
+    simulator.pay("pay_1")
+    await method.refund(world, a_refund())
+    await world.advance()
+    assert len(inbox.notices) == 1, "of the payment's and the refund's notice one was lost"
+    truth = json.loads((await get(world, f"{simulator.base_url}/truth")).body)
+    assert [capture["amount_minor"] for capture in truth["captures"]] == [4980]
+    assert [refund["request_id"] for refund in truth["refunds"]] == ["rf_1"]
+
+
 async def test_a_lost_answer_is_a_broken_connection() -> None:
     class Silent:
         async def handle(self, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """The operator simulator tells on its page what it does, serves real HTTP, and repeats its notices."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx2
@@ -63,7 +64,13 @@ async def test_over_real_http_a_recharge_is_credited() -> None:
             assert not isinstance(await northtel.recharge(world, ask), Done), "its answer is lost"
             assert isinstance(await northtel.inquire(world, ask), Done)
             assert isinstance(await northtel.balance(world, "CNY"), Done)
+            truth = (await client.get(f"{url}/truth")).json()
+            assert (await client.post(f"{url}/troubles", content="name=busy")).status_code == 204
+            assert not isinstance(
+                await northtel.recharge(world, replace(ask, request_id="rq_2", msisdn="8613800138000")), Done
+            )
     assert [credit.face_minor for credit in operator.credits] == [5000]
+    assert [(credit["request_id"], credit["msisdn"]) for credit in truth["credits"]] == [("rq_1", "8613800130002")]
 
 
 def supplier(url: str):

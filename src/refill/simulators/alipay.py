@@ -1,12 +1,12 @@
 """Alipay's end of the wire: a gateway with real RSA2 signatures and the page on which a person presses Pay.
 
 Served by `refill simulator alipay`; the seeded simulator calls `handle` directly in virtual time. What truly happened
-stands in plain attributes: `captures`, `refunds`, `closed`.
+stands in plain attributes: `captures`, `refunds`, `closed`; from another process, in the JSON of `GET /truth`.
 
 Trouble, by `troubles.plan(name, times)` or `troubles.chances[name]`: for answers `slow`, `lost`, `html`, `truncated`,
 `unsigned`, `error_before` and `error_after` (ACQ.SYSTEM_ERROR with or without doing it), `broke` (our balance there is
 too low for a refund); for notices `lose_notice`, `double_notice`, `late_notice`, `forge_notice`; `short_paid` (a cent
-less is captured than was asked).
+less is captured than was asked). From another process: `POST /troubles` with `name=lose_notice&times=1`.
 """
 
 import base64
@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from refill.errors import NotAnAmount
 from refill.money import amount, decimal_text
-from refill.simulators.trouble import Post, Schedule, Sleep, Troubles
+from refill.simulators.trouble import Post, Schedule, Sleep, Troubles, truth
 from refill.world import NoAnswer, NotSent, Request, Response
 
 CHINA = timezone(timedelta(hours=8))
@@ -154,6 +154,11 @@ class AlipaySimulator:
         path = parts.path.removeprefix(urlsplit(self.base_url).path)
         if path == "/gateway.do":
             return await self._gateway(request, parts.query)
+        if (request.method, path) == ("POST", "/troubles"):
+            return self.troubles.ordered(request.body)
+        if (request.method, path) == ("GET", "/truth"):
+            captures, refunds = [one._asdict() for one in self.captures], [one._asdict() for one in self.refunds]
+            return truth(captures=captures, refunds=refunds, closed=self.closed)
         match re.fullmatch(r"/(qr|cashier)/([0-9a-f]{32})(?:/(pay|leave))?", path):
             case re.Match() as found:
                 return self._person(request.method, found[1], found[2], found[3] or "")

@@ -1,11 +1,12 @@
 """An operator's end of the wire `http_json`: a prepaid float, recharges, inquiries, callbacks, and trouble by number.
 
 Served by `refill simulator operator`; the seeded simulator calls `handle` directly in virtual time. What truly happened
-stands in plain attributes: `credits`, `reversals`, `refused`, `float_minor`.
+stands in plain attributes: `credits`, `reversals`, `refused`, `float_minor`; from another process, in `GET /truth`.
 
 The last four digits of a number decide what happens (`WHAT_HAPPENS`, also shown on the page at `/`); `chances` gives
 the same troubles a probability each, `troubles.plan(name)` makes one happen next. Beside them, by plan or chance:
-`inquiry_lost`, `inquiry_html`, `lose_notice`, `double_notice`, `late_notice`.
+`inquiry_lost`, `inquiry_html`, `lose_notice`, `double_notice`, `late_notice`. From another process: `POST /troubles`
+with `name=lost&times=1`.
 """
 
 import hmac
@@ -23,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from refill.errors import NotAnAmount
 from refill.money import amount, decimal_text
-from refill.simulators.trouble import BY_SUFFIX, Post, Schedule, Sleep, Troubles
+from refill.simulators.trouble import BY_SUFFIX, Post, Schedule, Sleep, Troubles, truth
 from refill.world import NoAnswer, NotSent, Request, Response
 
 WHAT_HAPPENS = {
@@ -127,6 +128,11 @@ class OperatorSimulator:
         path = parts.path.removeprefix(self.base_path)
         if request.method == "GET" and path in ("", "/"):
             return self._page()
+        if (request.method, path) == ("POST", "/troubles"):
+            return self.troubles.ordered(request.body)
+        if (request.method, path) == ("GET", "/truth"):
+            credits, reversals = [one._asdict() for one in self.credits], [one._asdict() for one in self.reversals]
+            return truth(credits=credits, reversals=reversals, refused=self.refused, float_minor=self.float_minor)
         if not path.startswith(("/recharges", "/balance")):
             return Response(404, {"content-type": "text/plain"}, b"")
         stamp = request.headers.get("x-timestamp", "")

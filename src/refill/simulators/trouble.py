@@ -1,8 +1,10 @@
 """The trouble that far ends make: from a table, by plan, or by chance from a seed."""
 
+import json
 from collections.abc import Callable, Coroutine, Mapping
 from random import Random
 from typing import Any
+from urllib.parse import parse_qsl
 
 from refill.world import Request, Response
 
@@ -38,6 +40,12 @@ BY_SUFFIX = {
 }
 
 
+def truth(**lists: object) -> Response:
+    """`GET /truth`: what truly happened, as JSON; for tests of a served far end."""
+    body = json.dumps(lists, default=str, indent=1).encode()
+    return Response(200, {"content-type": "application/json", "cache-control": "no-store"}, body)
+
+
 class Troubles:
     """Whether trouble strikes: first what was planned, then what the dice say. Without either, never."""
 
@@ -61,6 +69,15 @@ class Troubles:
             return True
         chance = self.chances.get(name, 0.0)
         return bool(chance) and self.dice.random() < chance
+
+    def ordered(self, body: bytes) -> Response:
+        """`POST /troubles` with name=…&times=… plans trouble from another process; for tests of a served far end."""
+        fields = dict(parse_qsl(body.decode("ascii", "replace")))
+        times = fields.get("times", "1")
+        if not fields.get("name") or not times.isdigit() or len(times) > 4:
+            return Response(422, {"content-type": "text/plain"}, b"Send name=lose_notice&times=1.")
+        self.plan(fields["name"], int(times))
+        return Response(204, {}, b"")
 
     def one_of(self, names: tuple[str, ...]) -> str:
         """The first of `names` that strikes, or ""."""
