@@ -77,6 +77,25 @@ class PoolTx:
         return self._cursor.rowcount
 
 
+async def rerun(
+    once: Callable[[Work[T]], Awaitable[T]], work: Work[T], sleep: Callable[[float], Awaitable[None]]
+) -> T:
+    """Runs a transaction again when it collided or its commit is in doubt. Raises Busy when that does not help."""
+    for attempt in range(ATTEMPTS):
+        try:
+            return await once(work)
+        except COLLISION:
+            if attempt == ATTEMPTS - 1:
+                raise Busy("The books are very busy; nothing was taken. Try again in a second.") from None
+            await sleep(0.01 * 2**attempt)
+        except psycopg.OperationalError:
+            # The connection broke, perhaps after COMMIT: the same ids make the second run safe.
+            if attempt == ATTEMPTS - 1:
+                raise Busy("The database does not answer; nothing more was started. Try again shortly.") from None
+            await sleep(0.05 * 2**attempt)
+    raise AssertionError("unreachable")
+
+
 class Pool:
     """A pool of connections to one PostgreSQL; survives its restart. `scans` allows plans that read whole tables."""
 
@@ -102,19 +121,7 @@ class Pool:
         await self._pool.close()
 
     async def transaction(self, work: Work[T]) -> T:
-        for attempt in range(ATTEMPTS):
-            try:
-                return await self._once(work)
-            except COLLISION:
-                if attempt == ATTEMPTS - 1:
-                    raise Busy("The books are very busy; nothing was taken. Try again in a second.") from None
-                await asyncio.sleep(0.01 * 2**attempt)
-            except psycopg.OperationalError:
-                # The connection broke, perhaps after COMMIT: the same ids make the second run safe.
-                if attempt == ATTEMPTS - 1:
-                    raise Busy("The database does not answer; nothing more was started. Try again shortly.") from None
-                await asyncio.sleep(0.05 * 2**attempt)
-        raise AssertionError("unreachable")
+        return await rerun(self._once, work, asyncio.sleep)
 
     async def _once(self, work: Work[T]) -> T:
         async with self._pool.connection() as connection:
