@@ -9,7 +9,6 @@ from refill.errors import NotFound
 
 CELLS = 4096  # for ever: cells map to servers and stripes, the number of cells never changes
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
 
 
 def base32(value: int, length: int) -> str:
@@ -22,6 +21,7 @@ def base32(value: int, length: int) -> str:
 
 
 _CELL_TEXT = [base32(cell, 3) for cell in range(CELLS)]
+_CELL_OF_TEXT = {text: cell for cell, text in enumerate(_CELL_TEXT)}
 
 
 def make_id(prefix: str, cell: int, at_ms: int, chance: int) -> str:
@@ -43,11 +43,10 @@ def _time_text(at_ms: int) -> str:
 
 def cell_of_id(id_: str) -> int:
     """The cell that an id carries. Raises NotFound for a text that is not one of our ids."""
-    start = id_.find("_") + 10
-    letters = id_[start : start + 3]
-    if len(id_) - start != 15 or not all(letter in _VALUE for letter in letters):
+    cell = _CELL_OF_TEXT.get(id_[-15:-12])
+    if cell is None or id_[-25:-24] != "_":
         raise NotFound("There is no object with that id.")
-    return (_VALUE[letters[0]] << 10 | _VALUE[letters[1]] << 5 | _VALUE[letters[2]]) % CELLS
+    return cell
 
 
 def cell_of(text: str) -> int:

@@ -77,9 +77,7 @@ class PoolTx:
         return self._cursor.rowcount
 
 
-async def rerun(
-    once: Callable[[Work[T]], Awaitable[T]], work: Work[T], sleep: Callable[[float], Awaitable[None]]
-) -> T:
+async def rerun(once: Callable[[Work[T]], Awaitable[T]], work: Work[T], sleep: Callable[[float], Awaitable[None]]) -> T:
     """Runs a transaction again when it collided or its commit is in doubt. Raises Busy when that does not help."""
     for attempt in range(ATTEMPTS):
         try:

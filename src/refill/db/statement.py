@@ -41,6 +41,8 @@ class Statement:
 
 def array(values: Sequence[Any]) -> str:
     """A one-dimensional array literal of integers, text, booleans, times and None: [1, None] -> '{1,NULL}'."""
+    if len(values) > 1 and len(set(map(id, values))) == 1:  # one state, one moment: told once
+        return "{" + ",".join([_element(values[0])] * len(values)) + "}"
     kinds = set(map(type, values))
     if kinds <= {int}:
         return "{" + ",".join(map(str, values)) + "}"

@@ -39,14 +39,14 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
     exists (NotForSale, PriceTooHigh, NotEnough) are answers of their row, leave no trace and are not remembered.
     Raises Busy when the database does not answer.
     """
-    lines = [_line(trade, ask) for ask in asks]
+    named = [(ask, *_names(trade, ask)) for ask in asks]
     runs = 0
 
     async def work(tx: Tx) -> list[Order | RefillError]:
         nonlocal runs
         runs += 1
         # The work may run again after a commit in doubt, so it starts from the asks each time.
-        batch = [replace(line, claimed=[]) for line in lines]
+        batch = [_Line(ask, content, names) for ask, content, names in named]
         now = trade.world.db_now()
         await _claim(tx, batch)
         await _find_own(tx, [line for line in batch if runs > 1 or not line.names])
@@ -62,17 +62,18 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
     return await trade.db.transaction(work)
 
 
-def _line(trade: Trade, ask: Ask) -> _Line:
+def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
+    """What was asked, hashed, and the hashed names that the client gave it."""
+    if ask.key is None and ask.reference is None:
+        return "", ()
     names = []
     if ask.key is not None:
         names.append(store.key_name(trade, ask.payer, "key", ask.key))
     if ask.reference is not None:
         names.append(store.key_name(trade, ask.payer, "reference", ask.reference))
-    if not names:
-        return _Line(ask)
-    # What was asked, normalised: the same key with another content is an error, never a second order.
+    # Normalised: the same key with another content is an error, never a second order.
     said = f"{ask.number}|{ask.face.minor}|{ask.face.currency}|{ask.reference}|{ask.operator}|{ask.product}"
-    return _Line(ask, trade.vault.digest("content", said.encode()), tuple(names))
+    return trade.vault.digest("content", said.encode()), tuple(names)
 
 
 # ------------------------------------------------------------------ who was first
@@ -280,7 +281,8 @@ async def _bear(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> 
 def _order(trade: Trade, line: _Line, now: datetime) -> Order:
     ask, quote = line.ask, line.quote
     assert quote is not None
-    base = Order(
+    sold, held = _is_sold(line), ask.payer.startswith("partner:")
+    return Order(
         ask.id,
         cell_of_id(ask.id),
         ask.payer,
@@ -295,30 +297,17 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
         quote.days,
         quote.policy,
         ask.reference,
-        "unpaid",
-        "quoted",
+        "captured" if held else "unpaid",
+        "delivered" if sold else "ready" if held else "quoted",
         now,
+        expires_at=None if held else now + trade.rules.payment_expiry,
+        deadline=now + trade.rules.delivery_deadline if held and not sold else None,
+        final_at=now if sold else None,
+        valid_until=line.valid_until,
+        wake_at=now if held and not sold else None,
+        captured_minor=quote.price.minor if held else 0,
+        delivered_minor=quote.face.minor if sold else 0,
     )
-    if _is_sold(line):
-        return replace(
-            base,
-            payment="captured",
-            delivery="delivered",
-            captured_minor=quote.price.minor,
-            delivered_minor=quote.face.minor,
-            final_at=now,
-            valid_until=line.valid_until,
-        )
-    if base.partner:
-        return replace(
-            base,
-            payment="captured",
-            delivery="ready",
-            captured_minor=quote.price.minor,
-            deadline=now + trade.rules.delivery_deadline,
-            wake_at=now,
-        )
-    return replace(base, expires_at=now + trade.rules.payment_expiry)
 
 
 # ------------------------------------------------------------------ repeats
