@@ -58,9 +58,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is confirmed: whose phone, which network, how much, at which price."""
+    """What is confirmed: whose phone, which network, how much, at which price. `name` makes sending it twice one order."""
 
-    order_id: str
+    name: str
     msisdn: Msisdn
     operator: str
     product: str
@@ -116,11 +116,10 @@ def quote(operator: str, product: str, typed_face: str) -> Quote:
     return catalogue.quote(operator, face, product=product or None)
 
 
-def new_wish(msisdn: Msisdn, operator: str, product: str, typed_face: str) -> Wish:
-    """A wish with the id that its order will have, however often it is sent."""
+def new_wish(name: str, msisdn: Msisdn, operator: str, product: str, typed_face: str) -> Wish:
+    """A wish at today's price. Raises NotAnAmount, NotForSale."""
     quoted = quote(operator, product, typed_face)
-    order_id = flow.new_order_id(bridge.trade(), _index(msisdn))
-    return Wish(order_id, msisdn, operator, quoted.product, quoted.face, quoted.price)
+    return Wish(name, msisdn, operator, quoted.product, quoted.face, quoted.price)
 
 
 def earlier(guest: str, msisdn: Msisdn) -> list[Order]:
@@ -134,26 +133,32 @@ def same_again(wish: Wish, former: Sequence[Order]) -> Order | None:
     since = bridge.trade().world.now() - ON_PURPOSE
     for order in former:
         alive = order.payment not in ("expired", "refunded", "refund_pending")
-        if order.id != wish.order_id and order.face == wish.face and order.created_at >= since and alive:
+        if order.reference != wish.name and order.face == wish.face and order.created_at >= since and alive:
             return order
     return None
 
 
+def placed(guest: str, wish: Wish) -> Order | None:
+    """The order of this wish, if it was sent before."""
+    return bridge.ask(store.by_reference(bridge.trade(), payer(guest), wish.name))
+
+
 def place(guest: str, wish: Wish) -> Order:
-    """The order of this wish; the same one when it was placed before. Raises what refuses it."""
+    """The order of this wish, however often and from however many tabs it is sent. Raises what refuses it."""
+    trade, index = bridge.trade(), _index(wish.msisdn)
     ask = Ask(
-        id=wish.order_id,
+        id=flow.new_order_id(trade, index),
         payer=payer(guest),
         channel=CHANNEL,
         msisdn=wish.msisdn,
-        number=_index(wish.msisdn),
+        number=index,
         face=wish.face,
-        key=wish.order_id,
+        reference=wish.name,
         operator=wish.operator,
         product=wish.product,
         max_price=wish.price,
     )
-    (answer,) = bridge.ask(flow.place(bridge.trade(), [ask]))
+    (answer,) = bridge.ask(flow.place(trade, [ask]))
     if isinstance(answer, RefillError):
         raise answer
     return answer

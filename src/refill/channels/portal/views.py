@@ -1,16 +1,21 @@
 """The customer's way: number and amount, confirm, pay, watch, receipt; in this order."""
 
+import contextlib
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import timedelta
 from functools import wraps
 from typing import Any
 
 import segno
+from django.conf import settings
 from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.crypto import get_random_string
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import get_language
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -72,7 +77,7 @@ def _take(request: HttpRequest, kept: Draft) -> HttpResponse:
     if recent := request.POST.get("recent"):
         entered = _from_recent(request, entered, recent)
     try:
-        limits.count("look up", _who(request), at_most=60, per_s=300)
+        _count_look_up(request)
         if not entered.typed:
             raise BadInput("no number")
         msisdn = desk.read_number(entered.typed)
@@ -84,6 +89,13 @@ def _take(request: HttpRequest, kept: Draft) -> HttpResponse:
     except RefillError as error:
         return _form(request, entered, error)
     return redirect("confirm", entered.id)
+
+
+def _count_look_up(request: HttpRequest) -> None:
+    """Nobody may ask our pages whose number is whose, one after the other. Raises TooOften."""
+    limits.count("look up from", limits.address(request), at_most=600, per_s=300)
+    if request.session.session_key:
+        limits.count("look up", request.session.session_key, at_most=60, per_s=300)
 
 
 def _entered(request: HttpRequest) -> dict[str, str]:
@@ -100,8 +112,6 @@ def _entered(request: HttpRequest) -> dict[str, str]:
 
 def _plain_amount(typed: str) -> str:
     """What a person typed as an amount, in plain digits if it is one: "５０ 元" is "50"; the spine judges the rest."""
-    import unicodedata
-
     kept = "".join(
         letter
         for letter in unicodedata.normalize("NFKC", typed[:40])
@@ -122,7 +132,7 @@ def offers(request: HttpRequest) -> HttpResponse:
     """The part of the form below the number, when a script asks for it."""
     entered = Draft("").changed(**_entered(request))
     try:
-        limits.count("look up", _who(request), at_most=60, per_s=300)
+        _count_look_up(request)
         context = _choice(entered)
     except RefillError as error:
         context = {"choice_error": words.sentence(error)}
@@ -132,9 +142,6 @@ def offers(request: HttpRequest) -> HttpResponse:
 @require_POST
 def language(request: HttpRequest) -> HttpResponse:
     """Changes the language and keeps the form."""
-    from django.conf import settings
-    from django.utils.http import url_has_allowed_host_and_scheme
-
     back = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(back, allowed_hosts=None) or not back.startswith("/"):
         back = "/"
@@ -219,7 +226,7 @@ def confirm(request: HttpRequest, draft_id: str) -> HttpResponse:
     """The whole wish in large type; sent, it becomes the one order of its sealed form, however often it is sent."""
     kept = drafts.find(request.session, draft_id)
     if request.method == "POST":
-        return _place(request, kept)
+        return _place(request, kept, draft_id)
     if kept is None:
         return redirect("start")
     try:
@@ -235,18 +242,18 @@ def confirm(request: HttpRequest, draft_id: str) -> HttpResponse:
 
 
 def _new_wish(request: HttpRequest, kept: Draft) -> tuple[Draft, Wish]:
-    """Makes the order's id and seals it into the form, once for this content."""
+    """Makes the wish's name and seals both into the form, once for this content."""
     msisdn = desk.read_number(kept.typed)
     operator = desk.seller(msisdn, kept.operator)
     if operator is None or not kept.face:
         raise NotAnAmount("Nothing is chosen yet.")
-    wish = desk.new_wish(msisdn, operator, kept.product, kept.face)
+    wish = desk.new_wish(get_random_string(24), msisdn, operator, kept.product, kept.face)
     kept = kept.changed(token=_token(wish, drafts.guest(request.session)))
     drafts.keep(request.session, kept)
     return kept, wish
 
 
-def _place(request: HttpRequest, kept: Draft | None) -> HttpResponse:
+def _place(request: HttpRequest, kept: Draft | None, draft_id: str) -> HttpResponse:
     guest = drafts.guest(request.session)
     try:
         wish = _wish_of(request.POST.get("token", ""), request)
@@ -255,16 +262,16 @@ def _place(request: HttpRequest, kept: Draft | None) -> HttpResponse:
             return _form(request, Draft(""), error)
         kept, wish = _new_wish(request, kept.changed(token=""))
         return _confirm(request, kept, wish, error=error)
-    kept = kept or Draft(request.resolver_match.kwargs["draft_id"])
+    kept = kept or Draft(draft_id)
     try:
         limits.count("place", guest, at_most=30, per_s=600)
-        limits.count("place from", limits.address(request), at_most=120, per_s=600)
-        former = desk.earlier(guest, wish.msisdn)
-        placed_before = any(order.id == wish.order_id for order in former)
-        again = None if placed_before or request.POST.get("again") else desk.same_again(wish, former)
-        if again:
-            return _confirm(request, kept, wish, again=again, status=409)
-        order = desk.place(guest, wish)
+        limits.count("place from", limits.address(request), at_most=300, per_s=600)
+        order = desk.placed(guest, wish)
+        if order is None and not request.POST.get("again"):
+            again = desk.same_again(wish, desk.earlier(guest, wish.msisdn))
+            if again:
+                return _confirm(request, kept, wish, again=again, status=409)
+        order = order or desk.place(guest, wish)
     except PriceTooHigh as error:
         kept, wish = _new_wish(request, kept.changed(token=""))
         return _confirm(request, kept, wish, error=error)
@@ -294,7 +301,7 @@ def _confirm(
         "token": _token(wish, drafts.guest(request.session)),
         "network": desk.network(wish.operator),
         "region": desk.region_of(wish.msisdn, get_language() or ""),
-        "first_time": not [order for order in former if order.id != wish.order_id and order.payment != "expired"],
+        "first_time": not [order for order in former if order.reference != wish.name and order.payment != "expired"],
         "again": again,
         "error": words.sentence(error) if error else "",
         "methods": desk.methods(wish.price.currency),
@@ -304,7 +311,7 @@ def _confirm(
 
 def _token(wish: Wish, guest: str) -> str:
     content = {
-        "id": wish.order_id,
+        "name": wish.name,
         "number": wish.msisdn.digits,
         "operator": wish.operator,
         "product": wish.product,
@@ -323,7 +330,7 @@ def _wish_of(token: str, request: HttpRequest) -> Wish:
     if said["guest"] != request.session.get("guest"):
         raise sealed.Stale("This form belongs to another browser session; please start again.")
     return Wish(
-        said["id"],
+        said["name"],
         Msisdn(said["number"]),
         said["operator"],
         said["product"],
@@ -402,10 +409,8 @@ def state(request: HttpRequest, order_id: str) -> HttpResponse:
     order = _own(request, order_id)
     asked = f"asked {order_id}"
     if order.payment == "unpaid" and cache.add(asked, 1, ASK_GATEWAY_EVERY_S):
-        try:
+        with contextlib.suppress(RefillError):  # the next look asks again, and so does the engine itself
             desk.ask_gateway(order_id)
-        except RefillError:
-            pass  # the gateway is asked again by the next look, and by the engine itself
     return render(request, "portal/state.html", _standing(request, order_id))
 
 
@@ -429,8 +434,8 @@ def _watch(request: HttpRequest, order_id: str, error: str = "") -> HttpResponse
 
 def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
     story = desk.story(order_id)
-    standing = words.standing(story.order)
     now = bridge.trade().world.now()
+    standing = words.standing(story.order, now)
     age = now - story.order.created_at
     lines = [(line, at) for transition, at in story.happened for line in words.HAPPENED.get(transition, ())]
     return {
@@ -478,7 +483,3 @@ def signed(request: HttpRequest, text: str) -> HttpResponse:
     shown = [id_ for id_ in request.session.get("shown", []) if id_ != order_id]
     request.session["shown"] = [*shown, order_id][-8:]
     return redirect("receipt", order_id)
-
-
-def _who(request: HttpRequest) -> str:
-    return request.session.session_key or limits.address(request)

@@ -1,6 +1,7 @@
 """What the pages say: errors by their code, and what became of an order, each with what to do next."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -105,9 +106,14 @@ STANDINGS = {
         "undo",
         True,
     ),
-    "expired": Standing(
-        "expired", _("Closed"), _("Nobody paid in time, and nothing was charged."), "calm", "cross", True
+    "closing": Standing(
+        "closing",
+        _("Being closed"),
+        _("Please do not pay this order any more. If a payment still arrives, it goes straight back to you."),
+        "calm",
+        "cross",
     ),
+    "expired": Standing("expired", _("Closed"), _("It was not paid, and nothing was charged."), "calm", "cross", True),
     "reversed": Standing(
         "reversed",
         _("Taken back"),
@@ -118,11 +124,12 @@ STANDINGS = {
 }
 
 
-def standing(order: Order) -> Standing:
+def standing(order: Order, now: datetime) -> Standing:
     """The one honest word for both machines of an order."""
     match order.payment, order.delivery:
         case "unpaid", _any:
-            return STANDINGS["unpaid"]
+            lapsed = order.expires_at is not None and order.expires_at <= now
+            return STANDINGS["closing" if lapsed else "unpaid"]
         case "expired", _any:
             return STANDINGS["expired"]
         case "refunded", "failed" | "unknown" | "reversed":
