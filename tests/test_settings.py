@@ -38,13 +38,18 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
     assert settings(tmp_path, {"REFILL_ALIPAY_GATEWAY": "", "REFILL_PORT": ""}).port == 8000
 
 
-def test_a_new_embedded_database_gets_the_demo_and_an_old_one_does_not(tmp_path: Path) -> None:
+def test_the_embedded_database_gets_the_demo_unless_it_is_switched_off(tmp_path: Path) -> None:
     assert settings(tmp_path).demo
     assert not settings(tmp_path, {"REFILL_DATABASE_URL": "postgresql://me@db/refill"}).demo
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "PG_VERSION").write_text("18")
-    assert not settings(tmp_path).demo
-    assert settings(tmp_path, {"REFILL_DEMO": "on"}).demo
+    assert not settings(tmp_path, {"REFILL_DEMO": "off"}).demo
+
+
+def test_a_supplier_brings_settings_of_its_own(tmp_path: Path) -> None:
+    given = {"REFILL_HTTP_JSON_SUPPLIERS": "northtel", "REFILL_HTTP_JSON_NORTHTEL_URL": "https://n.example/"}
+    assert settings(tmp_path, given).suppliers == {
+        "http_json_suppliers": "northtel",
+        "http_json_northtel_url": "https://n.example/",
+    }
 
 
 def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:

@@ -199,6 +199,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
 
 def _ports(settings: Settings, far: "FarEnds | None") -> tuple[dict[str, Method], dict[str, Supplier]]:
     words: dict[str, object] = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
+    words |= settings.suppliers
     if far is not None:
         words |= far.settings
     return methods_by_name(words), suppliers_by_name(words)

@@ -52,8 +52,10 @@ class Settings:
     alipay_private_key_file: Path | None = None
     alipay_public_key_file: Path | None = None
 
+    suppliers: Mapping[str, str] = field(default_factory=dict, repr=False)  # http_json_suppliers and what they need
+
     simulators: bool = True  # on when no real gateway is set
-    demo: bool = False  # fill a new embedded database with a shop to look at
+    demo: bool = False  # put a shop to look at into the embedded database; off for a real business
     payment_expiry_s: int = 900
     batch_limit: int = 512
     die_at: str = ""  # for kill tests: `point:n` ends the process hard when it passes the point for the n-th time
@@ -91,6 +93,8 @@ def read_settings(environ: Mapping[str, str], **overrides: Any) -> Settings:
         name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)
     }
     given |= {name: value for name, value in overrides.items() if value is not None}
+    # Suppliers bring settings of their own, named after them: REFILL_HTTP_JSON_NORTHTEL_URL.
+    suppliers = {name: _text(name, given.pop(name)) for name in list(given) if name.startswith("http_json_")}
     for name in given:
         if name not in READERS:
             raise SettingsError(_unknown(name))
@@ -102,8 +106,8 @@ def read_settings(environ: Mapping[str, str], **overrides: Any) -> Settings:
     shown_host = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104
     chosen.setdefault("public_url", f"http://{shown_host}:{port}")
     chosen.setdefault("simulators", "alipay_gateway" not in chosen)
-    chosen.setdefault("demo", "database_url" not in chosen and not (data_dir / "data" / "PG_VERSION").exists())
-    settings = Settings(**chosen)
+    chosen.setdefault("demo", "database_url" not in chosen)
+    settings = Settings(**chosen, suppliers=suppliers)
     _check_alipay(settings)
     return settings
 
@@ -257,4 +261,4 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "batch_limit": _whole(1, 10_000),
     "die_at": _text,
 }
-assert set(READERS) == {each.name for each in fields(Settings)}
+assert set(READERS) | {"suppliers"} == {each.name for each in fields(Settings)}

@@ -224,6 +224,18 @@ async def load(tx: Tx, orders: Sequence[Order]) -> list[Dossier]:
     ]
 
 
+async def dossier(trade: Trade, order_id: str) -> Dossier:
+    """An order with what moves around it, not locked. Raises NotFound."""
+
+    async def work(tx: Tx) -> Dossier:
+        (order,) = await find_in(tx, [order_id])
+        if order is None:
+            raise NotFound("There is no order with that id.")
+        return (await load(tx, [order]))[0]
+
+    return await trade.db.transaction(work)
+
+
 async def captures_of(tx: Tx, order_ids: Sequence[str]) -> list[tuple[str, Capture, str]]:
     """The money that arrived for orders: (order id, capture, fate)."""
     return [
@@ -264,6 +276,7 @@ class Changes:
     payments: dict[str, Payment] = field(default_factory=dict)
     attempts: dict[str, Attempt] = field(default_factory=dict)
     refunds: dict[str, Refund] = field(default_factory=dict)
+    postponed: dict[str, datetime] = field(default_factory=dict)  # orders that could not be decided, and until when
 
     def watch(self, dossiers: Iterable[Dossier]) -> None:
         """Takes locked dossiers in; their timers are set anew when they are saved."""
@@ -311,6 +324,18 @@ class Changes:
         others = tuple(other for other in dossier.refunds if other.n != refund.n)
         self.dossiers[refund.order_id] = replace(dossier, refunds=(*others, refund))
 
+    def absorb(self, other: "Changes") -> None:
+        """Takes over what was decided apart, for orders that are not changed here."""
+        self.dossiers |= other.dossiers
+        self.seen |= other.seen
+        self.payments |= other.payments
+        self.attempts |= other.attempts
+        self.refunds |= other.refunds
+        self.postponed |= other.postponed
+        self.events += other.events
+        self.entries += other.entries
+        self.troubles += other.troubles
+
     async def save(self, tx: Tx) -> None:
         """Writes everything: order rows (locked by us), events, entries, and what moves around the orders."""
         await self._save_orders(tx)
@@ -347,7 +372,7 @@ class Changes:
             finals=[order.final_at for order in after],
             valids=[order.valid_until for order in after],
             wakes=[order.wake_at for order in after],
-            dues=[due_of(self.dossiers[id_], self.rules) for id_ in ids],
+            dues=[self.postponed.get(id_) or due_of(self.dossiers[id_], self.rules) for id_ in ids],
         )
         if moved != len(ids):
             raise CannotHappen("An order moved while we held its lock.")

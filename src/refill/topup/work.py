@@ -4,18 +4,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+import structlog
+
 from refill import numbers
 from refill.db import Tx
 from refill.operators import Recharge
 from refill.payments import Capture
 from refill.topup import flow, states, store
 from refill.topup.order import Attempt, Dossier, Payment, Refund
+from refill.topup.send import prepare, recharge_of
+from refill.topup.settle import give_up, overdue
 from refill.topup.states import AskRefund, Close, Expire, GiveUp, Inquire, Overdue, Poll, Resume, Send, after
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
 LEASE = timedelta(seconds=60)  # only until the intents are saved, in the same transaction
 BATCH = 256
+POSTPONE = timedelta(minutes=5)
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +151,19 @@ async def take(trade: Trade, tx: Tx, most: int) -> tuple[int, list[Intent]]:
         captures.setdefault(order_id, []).append((capture, fate))
     intents: list[Intent] = []
     for dossier, step in steps:
-        if intent := _prepare(trade, changes, dossier, step, msisdns, captures.get(dossier.order.id, [])):
+        # Decided apart: an order that cannot be decided (its supplier was disconnected, say) must not stop the others.
+        alone = Changes(now, trade.rules)
+        alone.watch([dossier])
+        try:
+            intent = _prepare(trade, alone, dossier, step, msisdns, captures.get(dossier.order.id, []))
+        except Exception as error:
+            log.error("an order could not be worked", order=dossier.order.id, error=repr(error)[:200])
+            alone = Changes(now, trade.rules)
+            alone.watch([dossier])
+            alone.postponed[dossier.order.id] = now + POSTPONE
+            intent = None
+        changes.absorb(alone)
+        if intent is not None:
             intents.append(intent)
     await changes.save(tx)
     return len(dossiers), intents
@@ -172,19 +191,19 @@ def _prepare(
             changes.move(order.id, "expired", payment="expired")
         case Send():
             if order.number not in msisdns:  # erased meanwhile: there is nobody left to credit
-                flow.give_up(changes, dossier, captures)
+                give_up(changes, dossier, captures)
                 return None
-            attempt = flow.prepare(trade, changes, order)
+            attempt = prepare(trade, changes, order)
             digits = msisdns[order.number].digits
-            return ToSend(attempt, flow.recharge_of(order, attempt, digits, attempt.send_before))
+            return ToSend(attempt, recharge_of(order, attempt, digits, attempt.send_before))
         case Inquire(attempt):
             return _prepare_inquiry(trade, changes, dossier, attempt, msisdns)
         case Resume():
             changes.move(order.id, "resumed", order.parks, delivery="ready", wake_at=now)
         case GiveUp():
-            flow.give_up(changes, dossier, captures)
+            give_up(changes, dossier, captures)
         case Overdue():
-            flow.overdue(changes, dossier, captures)
+            overdue(changes, dossier, captures)
         case AskRefund(refund):
             wait = after(states.ASK_REFUND, refund.asks)
             asked_refund = replace(
@@ -210,4 +229,4 @@ def _prepare_inquiry(
     changes.keep_attempt(asked)
     if order.number not in msisdns:
         return None
-    return ToInquire(asked, flow.recharge_of(order, asked, msisdns[order.number].digits, send_before))
+    return ToInquire(asked, recharge_of(order, asked, msisdns[order.number].digits, send_before))
