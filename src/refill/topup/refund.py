@@ -1,0 +1,117 @@
+"""Money on its way back: to a partner's float at once, to a person through the gateway that it came from."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from refill import ledger
+from refill.cases import Case
+from refill.db import Tx
+from refill.money import Money
+from refill.outcome import Done, Outcome, Refused
+from refill.payments import Capture, RefundAsk
+from refill.topup import states, store
+from refill.topup.order import Order, Refund, refund_id
+from refill.topup.states import owner_account
+from refill.topup.store import Changes
+from refill.topup.trade import Trade
+
+
+def fail(changes: Changes, order_id: str, captures: Sequence[tuple[Capture, str]], reason: str) -> None:
+    """Nothing was delivered and nothing is on its way: the money goes back."""
+    order = changes.dossiers[order_id].order
+    if order.partner:
+        back_to_float(changes, order, "failed", order.price.minor, owner_account(order))
+        changes.move(
+            order.id, "failed", payment="refunded", delivery="failed", refunded_minor=order.price.minor, reason=reason
+        )
+        return
+    changes.keep_refund(
+        refund_to_source(changes, order, payer_capture(captures), order.price, owner_account(order), "order")
+    )
+    changes.move(order.id, "failed", payment="refund_pending", delivery="failed", reason=reason, wake_at=None)
+
+
+def payer_capture(captures: Sequence[tuple[Capture, str]]) -> Capture:
+    """The capture that paid the order."""
+    return next(capture for capture, fate in captures if fate == "order")
+
+
+def refund_to_source(changes: Changes, order: Order, capture: Capture, amount: Money, source: str, why: str) -> Refund:
+    n = len(changes.dossiers[order.id].refunds) + 1
+    return Refund(
+        order.id,
+        n,
+        capture.method,
+        capture.reference,
+        capture.merchant,
+        capture.transaction,
+        capture.amount.minor,
+        amount,
+        source,
+        refund_id(order.id, n),
+        "due",
+        why,
+        changes.now,
+        0,
+        changes.now,
+    )
+
+
+def back_to_float(changes: Changes, order: Order, step: str, minor: int, source: str) -> None:
+    changes.entries.append(ledger.Entry.of(f"{order.id}.{step}", (source, states.float_account(order), minor)))
+
+
+def refund_ask(refund: Refund) -> RefundAsk:
+    """What we ask the gateway for; always under the same id."""
+    return RefundAsk(
+        refund.request_id,
+        refund.reference,
+        refund.transaction,
+        refund.amount,
+        Money(refund.captured_minor, refund.amount.currency),
+        refund.why,
+    )
+
+
+async def ask_refund(trade: Trade, refund: Refund) -> Outcome[str]:
+    """Asks the gateway for a refund, once; asking again under the same id is the same refund."""
+    return await trade.methods[refund.method].refund(trade.world, refund_ask(refund))
+
+
+async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
+    """Saves what the gateway said about a refund. Unknown: the timer asks again under the same id."""
+
+    async def work(tx: Tx) -> None:
+        changes = Changes(trade.world.db_now(), trade.rules)
+        changes.watch(await store.lock(tx, [refund.order_id]))
+        standing = next(r for r in changes.dossiers[refund.order_id].refunds if r.n == refund.n)
+        if standing.state in ("sent", "stuck"):
+            match answer:
+                case Done():
+                    _refund_done(changes, standing)
+                case Refused(reason, _, final) if final:
+                    changes.keep_refund(replace(standing, state="stuck", ask_at=None))
+                    changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
+                    says = f"The payment firm refuses to give the money back: {reason[:80]}."
+                    changes.troubles.append(Case("refund_refused", refund.order_id, says, refund.amount))
+        await changes.save(tx)
+
+    await trade.db.transaction(work)
+
+
+def _refund_done(changes: Changes, refund: Refund) -> None:
+    order = changes.dossiers[refund.order_id].order
+    currency = refund.amount.currency
+    changes.keep_refund(replace(refund, state="done", ask_at=None, done_at=changes.now))
+    changes.entries.append(
+        ledger.Entry.of(
+            f"{order.id}.refund.{refund.n}",
+            (refund.source, f"clearing:{refund.method}/{currency}", refund.amount.minor),
+        )
+    )
+    if refund.source.startswith("suspense:") and not refund.source.startswith("suspense:unknown"):
+        changes.remark(order.id, "stray_refunded", refund.n)
+        return
+    total = order.refunded_minor + refund.amount.minor
+    payment = "captured" if order.delivery == "partial" else "refunded"
+    changes.move(order.id, "refunded", refund.n, payment=payment, refunded_minor=total)

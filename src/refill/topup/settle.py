@@ -1,0 +1,223 @@
+"""Settling: what a supplier's answer, or its silence until the deadline, means for an order and its money."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from refill import ledger, numbers
+from refill.cases import Case
+from refill.db import Tx
+from refill.money import Money, share
+from refill.operators import Delivery
+from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
+from refill.payments import Capture
+from refill.topup import states, store
+from refill.topup.order import Attempt, Dossier, Order
+from refill.topup.refund import back_to_float, fail, payer_capture, refund_to_source
+from refill.topup.send import Answered, never_heard
+from refill.topup.states import PAID_BACK, after, owner_account
+from refill.topup.store import Changes
+from refill.topup.trade import Trade
+
+
+async def settle(trade: Trade, answers: Sequence[Answered]) -> None:
+    """Saves what suppliers said. Done: delivered and booked. Refused: again, elsewhere or refunded. Unknown: ask later."""
+
+    async def work(tx: Tx) -> None:
+        changes = Changes(trade.world.db_now(), trade.rules)
+        changes.watch(await store.lock(tx, [answer.attempt.order_id for answer in answers]))
+        captures: dict[str, list[tuple[Capture, str]]] = {}
+        for order_id, capture, fate in await store.captures_of(tx, list(changes.dossiers)):
+            captures.setdefault(order_id, []).append((capture, fate))
+        learnt: list[tuple[str, str | None]] = []
+        for answer in answers:
+            _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt)
+        await changes.save(tx)
+        for number, operator in sorted(learnt, key=lambda pair: pair[0]):
+            await numbers.learn_operator(tx, number, operator)
+
+    await trade.db.transaction(work)
+
+
+def _settle_one(
+    trade: Trade,
+    changes: Changes,
+    answer: Answered,
+    captures: Sequence[tuple[Capture, str]],
+    learnt: list[tuple[str, str | None]],
+) -> None:
+    dossier = changes.dossiers.get(answer.attempt.order_id)
+    attempt = next((a for a in dossier.attempts if a.n == answer.attempt.n), None) if dossier else None
+    if dossier is None or attempt is None:
+        return
+    order = dossier.order
+    if attempt.state not in ("prepared", "unknown"):
+        if attempt.state == "refused" and isinstance(answer.outcome, Done):
+            _late_success(changes, order, attempt, answer.outcome.reference)
+        return
+    match _judge(trade, changes, attempt, answer):
+        case Done(delivery):
+            _delivered(changes, order, attempt, delivery, captures)
+        case Refused() as no:
+            _refused(changes, order, attempt, no, captures, learnt)
+        case Unknown() as doubt:
+            _unsure(changes, order, attempt, doubt)
+
+
+def _judge(trade: Trade, changes: Changes, attempt: Attempt, answer: Answered) -> Outcome[Delivery]:
+    """What an answer means for the attempt, which may have been asked for more than once.
+
+    "Never heard of it" becomes a no only where the adapter says so, and only long enough after the hard end. "Not sent"
+    speaks of one request: it is a no only for an attempt that nobody else has asked about (or sent again) meanwhile.
+    """
+    outcome = answer.outcome
+    if isinstance(outcome, Refused) and outcome.reason == NOT_SENT and (answer.by_inquiry or attempt.inquiries):
+        return Unknown("this request was not sent, but an earlier one may have been")
+    if answer.by_inquiry and never_heard(outcome):
+        wait = trade.suppliers[attempt.supplier].flags.not_found_is_final_after
+        if wait is not None and changes.now >= attempt.hard_end + wait:
+            return Refused("it never arrived there", NOT_FOUND, final=False)
+    return outcome
+
+
+def _delivered(
+    changes: Changes, order: Order, attempt: Attempt, delivery: Delivery, captures: Sequence[tuple[Capture, str]]
+) -> None:
+    cost = delivery.cost.minor if delivery.cost else order.cost_minor or 0
+    changes.keep_attempt(
+        replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
+    )
+    if order.payment in PAID_BACK:
+        _late_success(changes, order, attempt, delivery)
+    elif delivery.face.minor >= order.face.minor:
+        _book_sale(changes, order, "delivered", order.price.minor, cost)
+        changes.move(order.id, "delivered", delivery="delivered", delivered_minor=order.face.minor)
+    else:
+        _partly_delivered(changes, order, delivery.face.minor, cost, captures)
+
+
+def _book_sale(changes: Changes, order: Order, step: str, price_minor: int, cost_minor: int, source: str = "") -> None:
+    currency = order.price.currency
+    changes.entries.append(
+        ledger.Entry.of(
+            f"{order.id}.{step}",
+            (source or owner_account(order), f"sales:topup/{currency}", price_minor),
+            (f"cost:topup/{currency}", f"float:{order.supplier}/{currency}", cost_minor),
+        )
+    )
+
+
+def _partly_delivered(
+    changes: Changes, order: Order, face_minor: int, cost: int, captures: Sequence[tuple[Capture, str]]
+) -> None:
+    earned = share(order.price.minor, face_minor, order.face.minor)
+    back = order.price.minor - earned
+    _book_sale(changes, order, "partial", earned, cost)
+    if order.partner:
+        back_to_float(changes, order, "partial_refund", back, owner_account(order))
+        changes.move(
+            order.id,
+            "partial",
+            delivery="partial",
+            delivered_minor=face_minor,
+            refunded_minor=back,
+        )
+        return
+    capture = payer_capture(captures)
+    changes.keep_refund(
+        refund_to_source(changes, order, capture, Money(back, order.price.currency), owner_account(order), "partial")
+    )
+    changes.move(order.id, "partial", payment="refund_pending", delivery="partial", delivered_minor=face_minor)
+
+
+def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: Delivery) -> None:
+    """Delivered after all. A refund that has not left is cancelled; money that has left is a case for a person."""
+    cost = delivery.cost.minor if delivery.cost else order.cost_minor or 0
+    changes.keep_attempt(
+        replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
+    )
+    if order.delivery not in ("unknown", "failed") or order.payment not in PAID_BACK:
+        says = "A supplier delivered an attempt that was refused before; the order went on without it."
+        changes.troubles.append(Case("late_success", order.id, says, order.face))
+        currency = order.price.currency
+        changes.entries.append(
+            ledger.Entry.of(
+                f"{attempt.request_id}.extra",
+                (f"cost:topup/{currency}", f"float:{attempt.supplier}/{currency}", cost),
+            )
+        )
+        changes.remark(order.id, "late_delivery", attempt.n, "delivered after a definite no")
+        return
+    waiting = [
+        refund for refund in changes.dossiers[order.id].refunds if refund.state == "due" and refund.why == "order"
+    ]
+    source = states.unknown_account(order) if order.delivery == "unknown" else owner_account(order)
+    if waiting:
+        for refund in waiting:
+            changes.keep_refund(replace(refund, state="cancelled", ask_at=None))
+            changes.remark(order.id, "refund_cancelled", refund.n, "")
+        _book_sale(changes, order, "late", order.price.minor, cost, source)
+        changes.move(
+            order.id, "late_success", payment="captured", delivery="delivered", delivered_minor=order.face.minor
+        )
+        return
+    _book_sale(changes, order, "late", 0, cost)
+    says = "Delivered after the payer had the money back: recover it, or write it off."
+    changes.troubles.append(Case("late_success", order.id, says, order.price))
+    changes.move(order.id, "late_success", delivery="delivered", delivered_minor=order.face.minor)
+
+
+def _refused(
+    changes: Changes,
+    order: Order,
+    attempt: Attempt,
+    no: Refused,
+    captures: Sequence[tuple[Capture, str]],
+    learnt: list[tuple[str, str | None]],
+) -> None:
+    changes.keep_attempt(replace(attempt, state="refused", inquire_at=None, code=no.code or no.reason))
+    if order.payment in PAID_BACK:
+        changes.move(order.id, "proven_failed", delivery="failed", reason=no.reason)
+    elif no.reason == EMPTY_FLOAT:
+        wake = changes.now + after(states.PARK, order.parks)
+        says = f"Our float at {order.supplier} is used up; orders wait for it."
+        changes.troubles.append(Case("empty_float", order.supplier, says))
+        changes.move(order.id, "parked", order.parks + 1, delivery="parked", parks=order.parks + 1, wake_at=wake)
+    elif not no.final and attempt.n < changes.rules.most_attempts:
+        wake = changes.now + after(states.RETRY, attempt.n - 1)
+        changes.move(order.id, "retry", attempt.n, delivery="ready", wake_at=wake, detail=no.reason)
+    else:
+        if no.reason == NOT_THEIRS:
+            learnt.append((order.number, None))
+        fail(changes, order.id, captures, no.reason)
+
+
+def _unsure(changes: Changes, order: Order, attempt: Attempt, doubt: Unknown) -> None:
+    wait = after(states.INQUIRE, attempt.inquiries)
+    give_up = order.deadline and order.deadline + changes.rules.chase_after_deadline
+    ask_again = changes.now + wait if give_up is None or changes.now + wait < give_up else None
+    changes.keep_attempt(replace(attempt, state="unknown", inquire_at=ask_again, code=doubt.code or attempt.code))
+    if doubt.code:
+        says = f"{attempt.supplier} answered with a code that is in no table of ours: {doubt.code[:40]}."
+        changes.troubles.append(Case("unknown_code", f"{attempt.supplier}:{doubt.code[:40]}", says))
+    if order.delivery == "dispatching" and order.payment == "captured":
+        changes.move(order.id, "unsure", attempt.n, delivery="unknown", detail=doubt.why)
+
+
+def overdue(changes: Changes, dossier: Dossier, captures: Sequence[tuple[Capture, str]]) -> None:
+    """The deadline passed without an answer: the payer is refunded from suspense, and we go on asking (rule 5)."""
+    order = dossier.order
+    suspense = states.unknown_account(order)
+    changes.entries.append(ledger.Entry.of(f"{order.id}.overdue", (owner_account(order), suspense, order.price.minor)))
+    says = f"{order.supplier} could not tell the outcome by the deadline; the payer gets the money back from suspense."
+    changes.troubles.append(Case("unknown", order.id, says, order.price))
+    if order.partner:
+        back_to_float(changes, order, "overdue_refund", order.price.minor, suspense)
+        changes.move(order.id, "overdue", payment="refunded", delivery="unknown", refunded_minor=order.price.minor)
+        return
+    changes.keep_refund(refund_to_source(changes, order, payer_capture(captures), order.price, suspense, "order"))
+    changes.move(order.id, "overdue", payment="refund_pending", delivery="unknown")
+
+
+def give_up(changes: Changes, dossier: Dossier, captures: Sequence[tuple[Capture, str]]) -> None:
+    """The deadline passed while nothing was on its way."""
+    fail(changes, dossier.order.id, captures, "not delivered by the deadline")
