@@ -7,9 +7,9 @@ from html import unescape
 
 import psycopg
 import pytest
+from tests.doors.conftest import House, Visitor, hidden
 
 from refill.money import money
-from tests.doors.conftest import House, Visitor, hidden
 
 
 @pytest.fixture

@@ -407,7 +407,7 @@ def order(request: HttpRequest, order_id: str) -> HttpResponse:
 def state(request: HttpRequest, order_id: str) -> HttpResponse:
     """The moving part of that page, asked for again and again, ever more patiently."""
     order = _own(request, order_id)
-    asked = f"asked {order_id}"
+    asked = f"asked:{order_id}"
     if order.payment == "unpaid" and cache.add(asked, 1, ASK_GATEWAY_EVERY_S):
         with contextlib.suppress(RefillError):  # the next look asks again, and so does the engine itself
             desk.ask_gateway(order_id)
