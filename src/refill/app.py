@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import structlog
 
-from refill import accounts, cards, catalogue, ledger
+from refill import accounts, cards, catalogue, ledger, logs
 from refill.accounts import KeyRing
 from refill.db import Pool, Statement, Tx, unsafe_settings
 from refill.db.embedded import Server
@@ -459,6 +459,7 @@ def stop_on_signals() -> asyncio.Event:
 
 async def up(settings: Settings, dsn: str, ready: Callable[[House, FarEnds | None], Coroutine[Any, Any, None]]) -> None:
     """Everything in one process: simulators, engine, worker, doors; ends in the opposite order."""
+    logs.configure(settings.log_level)
     stop = stop_on_signals()
     async with far_ends(settings) as far, opened(settings, dsn, far) as house, asyncio.TaskGroup() as group:
         if settings.workers:

@@ -20,7 +20,6 @@ from refill.errors import RefillError
 
 PREFIX = "REFILL_"
 Doors = Literal["all", "people", "machines"]
-Language = Literal["zh-hans", "en"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -42,7 +41,6 @@ class Settings:
     public_url: str = ""  # how customers and payment firms reach us; from host and port when not set
     doors: Doors = "all"
     workers: bool = True  # does this process carry out due work too?
-    language: Language = "zh-hans"
     log_level: LogLevel = "info"
     master_key_file: Path  # 32 bytes that protect all other secrets
 
@@ -57,8 +55,6 @@ class Settings:
     simulators: bool = True  # on when no real gateway is set
     demo: bool = False  # put a shop to look at into the embedded database; off for a real business
     payment_expiry_s: int = 900
-    batch_limit: int = 512
-    die_at: str = ""  # for kill tests: `point:n` ends the process hard when it passes the point for the n-th time
 
     @property
     def embedded(self) -> bool:
@@ -247,7 +243,6 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "public_url": _url,
     "doors": _one_of(get_args(Doors)),
     "workers": _flag,
-    "language": _one_of(get_args(Language)),
     "log_level": _one_of(get_args(LogLevel)),
     "master_key_file": _path,
     "alipay_app_id": _text,
@@ -258,7 +253,5 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "simulators": _flag,
     "demo": _flag,
     "payment_expiry_s": _whole(30, 7 * 86_400),
-    "batch_limit": _whole(1, 10_000),
-    "die_at": _text,
 }
 assert set(READERS) | {"suppliers"} == {each.name for each in fields(Settings)}
