@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from psycopg.conninfo import conninfo_to_dict
 
 HERE = Path(__file__).parent
+UNSIGNED = "-"  # the secret key of commands: they sign nothing
 
 # Packages with tables come in the order of the house, lowest first; doors last.
 OURS = (
@@ -105,6 +106,14 @@ def configure(
             del connections["default"]
     for name in ("SECRET_KEY", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE"):
         setattr(settings, name, wanted[name])
+
+
+def configure_once(dsn: str) -> None:
+    """For commands that need Django's tools but serve no pages: leaves what is configured already as it is."""
+    from django.conf import settings
+
+    if not settings.configured:
+        configure(dsn, UNSIGNED)
 
 
 def database(dsn: str) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import psycopg
 
-from refill.channels.people.django_settings import DJANGOS, OURS, configure
+from refill.channels.people.django_settings import DJANGOS, OURS, UNSIGNED, configure
 from refill.errors import RefillError
 
 LOCK = 0x7265_6669_6C6C  # "refill": nobody else's advisory lock
-UNSIGNED = "-"  # nothing is signed while tables are made
 
 
 class SchemaTooNew(RefillError):
