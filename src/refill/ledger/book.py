@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from refill.db import Statement, Tx
+from refill.db import Row, Statement, Tx
 from refill.errors import CannotHappen
 from refill.ids import cell_of_id
 from refill.ledger.accounts import Account, cell_of_account, role_of
@@ -201,15 +201,21 @@ async def _locked(tx: Tx, names: Sequence[str]) -> dict[str, Standing]:
 
 async def _known(tx: Tx, entries: Sequence[Entry]) -> dict[str, Entry]:
     """Entries of these ids that were posted before, as they were posted."""
-    legs = [f"{entry.id}.{n}" for entry in entries for n in range(max(1, len(entry.transfers)))]
-    cells = [cell_of_entry(id_) for id_ in legs]
+    rows = await _legs(tx, [f"{entry.id}.{n}" for entry in entries for n in range(max(1, len(entry.transfers)))])
+    if rows:  # a repeat: what was posted before may have had a leg more than what is asked now
+        rows += await _legs(tx, [f"{entry.id}.{len(entry.transfers)}" for entry in entries if entry.transfers])
     found: dict[str, list[tuple[str, Transfer]]] = {}
-    for id_, debit, credit, minor in await tx.rows(KNOWN, cells=cells, ids=legs):
+    for id_, debit, credit, minor in rows:
         entry_id, _, leg = id_.rpartition(".")
         found.setdefault(entry_id, []).append((leg, Transfer(debit, credit, minor)))
     return {
         id_: Entry(id_, tuple(t for _, t in sorted(legs, key=lambda leg: int(leg[0])))) for id_, legs in found.items()
     }
+
+
+async def _legs(tx: Tx, ids: Sequence[str]) -> list[Row]:
+    once = list(dict.fromkeys(ids))  # a batch may ask for one entry twice
+    return await tx.rows(KNOWN, cells=[cell_of_entry(id_) for id_ in once], ids=once)
 
 
 async def _write(tx: Tx, entries: Sequence[Entry], ordered: Sequence[str], at: datetime) -> None:
