@@ -241,41 +241,43 @@ async def _bear(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> 
     strangers = [line.ask.msisdn for line in lines if line.subscriber is None]
     if strangers:
         await numbers.remember(tx, trade.vault, strangers, now)
-    orders = [_order(trade, line, now) for line in lines]
-    for line, order in zip(lines, orders, strict=True):
-        line.answer = order
-    births = {"captured": {"delivered": "sold", "ready": "held"}, "unpaid": {"quoted": "placed"}}
-    await tx.run(
-        sql.BEAR,
-        now=now,
-        cells=[order.cell for order in orders],
-        ids=[order.id for order in orders],
-        payers=[order.payer for order in orders],
-        channels=[order.channel for order in orders],
-        numbers=[order.number for order in orders],
-        operators=[order.operator for order in orders],
-        products=[order.product for order in orders],
-        suppliers=[order.supplier for order in orders],
-        faces=[order.face.minor for order in orders],
-        facecurrencies=[order.face.currency for order in orders],
-        prices=[order.price.minor for order in orders],
-        currencies=[order.price.currency for order in orders],
-        costs=[order.cost_minor for order in orders],
-        days=[order.days for order in orders],
-        policies=[order.policy for order in orders],
-        references=[order.reference for order in orders],
-        payments=[order.payment for order in orders],
-        deliveries=[order.delivery for order in orders],
-        captured=[order.captured_minor for order in orders],
-        delivered=[order.delivered_minor for order in orders],
-        expires=[order.expires_at for order in orders],
-        deadlines=[order.deadline for order in orders],
-        finals=[order.final_at for order in orders],
-        valids=[order.valid_until for order in orders],
-        wakes=[order.wake_at for order in orders],
-        dues=[order.wake_at or order.expires_at for order in orders],
-        transitions=[births[order.payment][order.delivery] for order in orders],
-    )
+    born: dict[str, list[Order]] = {}
+    for line in lines:
+        order = line.answer = _order(trade, line, now)
+        born.setdefault(BIRTHS[order.payment, order.delivery], []).append(order)
+    for transition, orders in born.items():
+        first = orders[0]  # those born in one way at one moment have the same states and timers
+        await tx.run(
+            sql.BEAR,
+            now=now,
+            transition=transition,
+            payment=first.payment,
+            delivery=first.delivery,
+            expires=first.expires_at,
+            deadline=first.deadline,
+            final=first.final_at,
+            wake=first.wake_at,
+            cells=[order.cell for order in orders],
+            ids=[order.id for order in orders],
+            payers=[order.payer for order in orders],
+            channels=[order.channel for order in orders],
+            numbers=[order.number for order in orders],
+            operators=[order.operator for order in orders],
+            products=[order.product for order in orders],
+            suppliers=[order.supplier for order in orders],
+            faces=[order.face.minor for order in orders],
+            facecurrencies=[order.face.currency for order in orders],
+            prices=[order.price.minor for order in orders],
+            currencies=[order.price.currency for order in orders],
+            costs=[order.cost_minor for order in orders],
+            days=[order.days for order in orders],
+            policies=[order.policy for order in orders],
+            references=[order.reference for order in orders],
+            valids=[order.valid_until for order in orders],
+        )
+
+
+BIRTHS = {("captured", "delivered"): "sold", ("captured", "ready"): "held", ("unpaid", "quoted"): "placed"}
 
 
 def _order(trade: Trade, line: _Line, now: datetime) -> Order:
