@@ -113,5 +113,5 @@ def _refund_done(changes: Changes, refund: Refund) -> None:
         changes.remark(order.id, "stray_refunded", refund.n)
         return
     total = order.refunded_minor + refund.amount.minor
-    payment = "captured" if order.delivery == "partial" else "refunded"
+    payment = "captured" if total < order.captured_minor else "refunded"
     changes.move(order.id, "refunded", refund.n, payment=payment, refunded_minor=total)

@@ -49,11 +49,14 @@ async def send(trade: Trade, attempt: Attempt, ask: Recharge) -> Answered:
     return Answered(attempt, await trade.suppliers[attempt.supplier].recharge(trade.world, ask))
 
 
-async def inquire(trade: Trade, attempt: Attempt, ask: Recharge) -> Answered:
-    """Asks the supplier what became of an attempt; where they know our reference only once, a lost request is sent again."""
+async def inquire(trade: Trade, attempt: Attempt, ask: Recharge, *, resend: bool) -> Answered:
+    """Asks the supplier what became of an attempt; with `resend` a request that never arrived is sent again.
+
+    Only for a supplier that knows our reference once, and only while the payer's money is still with us.
+    """
     supplier = trade.suppliers[attempt.supplier]
     outcome = await supplier.inquire(trade.world, ask)
-    if never_heard(outcome) and supplier.flags.dedups_our_reference and attempt.state in ("prepared", "unknown"):
+    if resend and never_heard(outcome):
         outcome = await supplier.recharge(trade.world, ask)
     return Answered(attempt, outcome, by_inquiry=True)
 

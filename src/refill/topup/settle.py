@@ -82,7 +82,7 @@ def _judge(trade: Trade, changes: Changes, attempt: Attempt, answer: Answered) -
 def _delivered(
     changes: Changes, order: Order, attempt: Attempt, delivery: Delivery, captures: Sequence[tuple[Capture, str]]
 ) -> None:
-    cost = delivery.cost.minor if delivery.cost else order.cost_minor or 0
+    cost = _cost(order, delivery)
     changes.keep_attempt(
         replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
     )
@@ -93,6 +93,13 @@ def _delivered(
         changes.move(order.id, "delivered", delivery="delivered", delivered_minor=order.face.minor)
     else:
         _partly_delivered(changes, order, delivery.face.minor, cost, captures)
+
+
+def _cost(order: Order, delivery: Delivery) -> int:
+    """What they took; where they do not tell, the part of the agreed cost that fits what they delivered."""
+    if delivery.cost:
+        return delivery.cost.minor
+    return share(order.cost_minor or 0, delivery.face.minor, order.face.minor)
 
 
 def _book_sale(changes: Changes, order: Order, step: str, price_minor: int, cost_minor: int, source: str = "") -> None:
@@ -130,8 +137,8 @@ def _partly_delivered(
 
 
 def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: Delivery) -> None:
-    """Delivered after all. A refund that has not left is cancelled; money that has left is a case for a person."""
-    cost = delivery.cost.minor if delivery.cost else order.cost_minor or 0
+    """Delivered after all. A refund that has not left is cancelled, if they delivered the whole; else a person decides."""
+    cost = _cost(order, delivery)
     changes.keep_attempt(
         replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
     )
@@ -147,8 +154,11 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
         )
         changes.remark(order.id, "late_delivery", attempt.n, "delivered after a definite no")
         return
+    whole = delivery.face.minor >= order.face.minor
     waiting = [
-        refund for refund in changes.dossiers[order.id].refunds if refund.state == "due" and refund.why == "order"
+        refund
+        for refund in changes.dossiers[order.id].refunds
+        if whole and refund.state == "due" and refund.why == "order"
     ]
     source = states.unknown_account(order) if order.delivery == "unknown" else owner_account(order)
     if waiting:
@@ -163,7 +173,12 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
     _book_sale(changes, order, "late", 0, cost)
     says = "Delivered after the payer had the money back: recover it, or write it off."
     changes.troubles.append(Case("late_success", order.id, says, order.price))
-    changes.move(order.id, "late_success", delivery="delivered", delivered_minor=order.face.minor)
+    changes.move(
+        order.id,
+        "late_success",
+        delivery="delivered" if whole else "partial",
+        delivered_minor=min(delivery.face.minor, order.face.minor),
+    )
 
 
 def _refused(

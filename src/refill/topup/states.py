@@ -49,12 +49,14 @@ EDGES = {
         "refund_pending refunded",
         "unknown failed",
         *("captured/delivered", "refund_pending/delivered", "refunded/delivered"),
+        *("refund_pending/partial", "refunded/partial"),  # half of it came late: the payer has everything back
     ),
     "proven_failed": _edge("refund_pending refunded", "unknown", "refund_pending/failed", "refunded/failed"),
     "refunded": _edge(
         "refund_pending",
         "failed unknown partial delivered reversed",
-        *("refunded/failed", "refunded/unknown", "captured/partial", "refunded/delivered", "refunded/reversed"),
+        *("refunded/failed", "refunded/unknown", "refunded/delivered", "refunded/reversed"),
+        *("captured/partial", "refunded/partial"),
     ),
     "reversed": _edge("captured", "delivered", "refund_pending/reversed", "refunded/reversed"),
 }

@@ -49,10 +49,11 @@ class ToSend:
 
 @dataclass(frozen=True, slots=True)
 class ToInquire:
-    """Ask a supplier what became of an attempt."""
+    """Ask a supplier what became of an attempt; `resend` when it never arrived there."""
 
     attempt: Attempt
     ask: Recharge
+    resend: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ class Worker:
                 await flow.close(trade, payment)
             case ToSend(attempt, ask):
                 await self._settle(await flow.send(trade, attempt, ask))
-            case ToInquire(attempt, ask):
-                await self._settle(await flow.inquire(trade, attempt, ask))
+            case ToInquire(attempt, ask, resend):
+                await self._settle(await flow.inquire(trade, attempt, ask, resend=resend))
             case ToRefund(refund):
                 await flow.refunded(trade, refund, await flow.ask_refund(trade, refund))
 
@@ -145,7 +146,11 @@ async def take(trade: Trade, tx: Tx, most: int) -> tuple[int, list[Intent]]:
     steps = [(dossier, states.next_step(dossier, now)) for dossier in dossiers]
     calling = [dossier.order.number for dossier, step in steps if isinstance(step, Send | Inquire)]
     msisdns = await numbers.reveal(tx, trade.vault, sorted(set(calling))) if calling else {}
-    refunding = [dossier.order.id for dossier, step in steps if isinstance(step, Overdue | GiveUp)]
+    refunding = [
+        dossier.order.id
+        for dossier, step in steps
+        if isinstance(step, Overdue | GiveUp) or (isinstance(step, Send) and dossier.order.number not in msisdns)
+    ]
     captures: dict[str, list[tuple[Capture, str]]] = {}
     for order_id, capture, fate in await store.captures_of(tx, refunding) if refunding else ():
         captures.setdefault(order_id, []).append((capture, fate))
@@ -221,7 +226,9 @@ def _prepare_inquiry(
     flags = trade.suppliers[attempt.supplier].flags
     send_before = now + trade.rules.send_window
     hard_end = attempt.hard_end
-    if flags.dedups_our_reference:
+    # Once the payer has the money back we only ask: credit that we ordered then would be a present.
+    resend = flags.dedups_our_reference and order.payment not in states.PAID_BACK
+    if resend:
         # The inquiry may end in sending again under the same reference, so the hard end moves with it.
         hard_end = max(hard_end, send_before + timedelta(seconds=flags.timeout_s))
     wait = after(states.INQUIRE, attempt.inquiries) + timedelta(seconds=flags.timeout_s)
@@ -229,4 +236,4 @@ def _prepare_inquiry(
     changes.keep_attempt(asked)
     if order.number not in msisdns:
         return None
-    return ToInquire(asked, recharge_of(order, asked, msisdns[order.number].digits, send_before))
+    return ToInquire(asked, recharge_of(order, asked, msisdns[order.number].digits, send_before), resend)
