@@ -1,0 +1,264 @@
+"""What must hold when a day is over: our books against what the gateway and the operators truly did."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from refill.db import Statement, Tx
+from refill.money import share
+from refill.simulate.day import HEALED_AT_S, WORST_LATENESS, Day
+from refill.topup import check as topup_check
+from refill.topup.order import order_of
+
+NOTICED_WITHIN = timedelta(minutes=5)
+ANSWERED_WITHIN = timedelta(seconds=15)  # the last question of the five minutes may be on its way
+SETTLED_WITHIN = timedelta(hours=2, minutes=30)  # after healing, or after the deadline: an hour between two questions
+
+ORDERS = Statement("""
+    SELECT id, payer, supplier, face_minor, price_minor, payment, delivery, captured_minor, refunded_minor,
+           delivered_minor, reason, created_at, expires_at, deadline, final_at, due
+      FROM topup_order ORDER BY id
+""")
+EVENTS = Statement("SELECT order_id, transition, n, at, detail FROM topup_event ORDER BY order_id, at, transition, n")
+CAPTURES = Statement("""
+    SELECT reference, transaction, minor, fate, paid_at, noticed_at FROM topup_capture ORDER BY reference, transaction
+""")
+REFUNDS = Statement("SELECT request_id, state, minor, why FROM topup_refund ORDER BY request_id")
+TRANSFERS = Statement("SELECT id, debit, credit, minor, at FROM ledger_transfer ORDER BY id")
+BALANCES = Statement("SELECT name, balance FROM ledger_account WHERE balance <> 0 ORDER BY name")
+TEXTS = Statement("""
+    -- Everything that the engine wrote down in words
+    SELECT says || ' ' || about FROM cases_case UNION ALL SELECT detail FROM topup_event
+    UNION ALL SELECT reason FROM topup_order UNION ALL SELECT code FROM topup_attempt
+    UNION ALL SELECT remark FROM inbox_notice UNION ALL SELECT their_id FROM inbox_notice
+""")
+CASES = Statement("SELECT kind, about FROM cases_case ORDER BY id")
+
+
+@dataclass
+class Account:
+    """One order: its row, and what became of it in the world."""
+
+    id: str
+    payer: str
+    supplier: str
+    face: int
+    price: int
+    payment: str
+    delivery: str
+    captured: int
+    refunded: int
+    delivered: int
+    reason: str
+    created_at: datetime
+    expires_at: datetime | None
+    deadline: datetime | None
+    final_at: datetime | None
+    due: datetime | None
+    events: list[tuple[str, int, datetime]] = field(default_factory=list)
+    credits: list[tuple[int, datetime]] = field(default_factory=list)  # that phones truly got from operators
+    taken: dict[str, int] = field(default_factory=dict)  # that the gateway truly took, by reference
+    back: dict[str, list[tuple[int, datetime]]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def is_guest(self) -> bool:
+        return self.payer.startswith("guest:")
+
+    @property
+    def surprising(self) -> bool:
+        """DOMAIN rule 5: the outcome was unknown at the deadline, so it may be delivered and refunded, once each."""
+        return any(name in ("overdue", "late_delivery") for name, _, _ in self.events)
+
+
+def judge(day: Day) -> list[str]:
+    """What does not hold, in sentences; and everything that stands in the books into the run's digest."""
+
+    def read(statement: Statement) -> list[tuple[Any, ...]]:
+        return day.books.run(lambda tx: tx.rows(statement))
+
+    accounts = {row[0]: Account(*row) for row in read(ORDERS)}
+    events, captures, balances = read(EVENTS), read(CAPTURES), dict(read(BALANCES))
+    for statement in (ORDERS, EVENTS, CAPTURES, REFUNDS, TRANSFERS, CASES):
+        for row in read(statement):
+            day.kernel.note(*row)
+    for order_id, name, n, at, _ in events:
+        if order_id in accounts:
+            accounts[order_id].events.append((name, n, at))
+    findings = _gather(day, accounts)
+    findings += [f"an error escaped: {error}" for error in day.kernel.errors]
+    findings += day.heard.wrong
+    findings += _book(day)
+    findings += _promises(day, accounts)
+    fates = {reference: fate for reference, _, _, fate, _, _ in captures}
+    cases = set(read(CASES))
+    for account in accounts.values():
+        findings += _order(day, account, fates, cases)
+    findings += _captures(day, captures)
+    findings += _balances(day, balances)
+    findings += [f"a refund is stuck: {request_id}" for request_id, state, _, _ in read(REFUNDS) if state == "stuck"]
+    findings += _whole_numbers(day, [text for (text,) in read(TEXTS)])
+    return findings
+
+
+def _gather(day: Day, accounts: dict[str, Account]) -> list[str]:
+    """Puts what truly happened beside each order."""
+    findings = []
+    for operator in day.operators.values():
+        for credit in operator.far.credits:
+            account = accounts.get(order_of(credit.request_id))
+            if account is None:
+                findings.append(f"I3: {credit.request_id} was delivered for an order that does not exist")
+            else:
+                account.credits.append((credit.face_minor, credit.at))
+    for capture in day.gateway.captures:
+        account = accounts.get(order_of(capture.reference))
+        if account is None:
+            findings.append(f"I3: {capture.reference} was paid for an order that does not exist")
+        else:
+            account.taken[capture.reference] = capture.amount_minor
+    for refund in day.gateway.refunds:
+        accounts[order_of(refund.reference)].back[refund.reference].append((refund.amount_minor, refund.at))
+    return findings
+
+
+def _book(day: Day) -> list[str]:
+    """I1, I4, I5, I8, I14: what `refill check` finds."""
+
+    async def work(tx: Tx) -> list[str]:
+        return await topup_check.check_in(tx, lambda done, total: None, steps=1)
+
+    return day.books.run(work)
+
+
+def _promises(day: Day, accounts: dict[str, Account]) -> Iterator[str]:
+    """I3: what was acknowledged is there, and one key is one order."""
+    for name, told in day.heard.orders.items():
+        if len(told) > 1:
+            yield f"I3: {name} was answered with {len(told)} orders: {' '.join(sorted(told))}"
+        for order_id in sorted(told):
+            if order_id not in accounts:
+                yield f"I3: {order_id} was acknowledged and is lost"
+    owners = defaultdict(set)
+    for name, told in day.heard.orders.items():
+        for order_id in told:
+            owners[order_id].add(name)
+    acknowledged = len(owners)
+    if len(accounts) > acknowledged + day.size:
+        yield "I3: there are far more orders than requests"
+
+
+def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str, str]]) -> Iterator[str]:
+    """I2, I7, I9 and liveness of one order."""
+    main = [reference for reference in order.taken if fates.get(reference) == "order"]
+    strays = [reference for reference in order.taken if reference not in main]
+    for reference in strays:
+        back = [minor for minor, _ in order.back[reference]]
+        if back != [order.taken[reference]]:
+            yield f"I2: {reference} paid nothing and got back {back} of {order.taken[reference]}"
+    if len(main) > 1:
+        yield f"I2: {order.id} was paid {len(main)} times"
+    given = sum(minor for minor, _ in order.credits) if order.supplier != "home" else order.delivered
+    if len(order.credits) > 1:
+        yield f"I2: {order.id} was delivered {len(order.credits)} times"
+    if order.is_guest:
+        paid = sum(order.taken[reference] for reference in main)
+        refunds = [refund for reference in main for refund in order.back[reference]]
+        back = sum(minor for minor, _ in refunds)
+    else:
+        paid, back = order.captured, order.refunded
+        refunds = [(back, at) for name, _, at in order.events if back and name in ("failed", "overdue")][:1]
+    yield from _settled(day, order)
+    if not paid:
+        if given or order.delivery != "quoted":
+            yield f"I7: {order.id} is {order.delivery} with {given} delivered, and nothing was paid"
+        return
+    if paid != order.price:
+        yield f"I7: {order.id} costs {order.price} and {paid} was paid"
+    if given and back and order.delivery != "partial":
+        if not order.surprising:
+            yield f"I2: {order.id} was delivered and refunded"
+        elif back > paid or ("late_success", order.id) not in cases:
+            yield f"I2: {order.id} was delivered and refunded, and nobody is told"
+    match order.delivery:
+        case "delivered" if given != order.face:
+            yield f"I2: {order.id} says delivered, and {given} of {order.face} was"
+        case "delivered" if back and not order.surprising:
+            yield f"I2: {order.id} is delivered, and {back} went back"
+        case "partial":
+            rest = order.price - share(order.price, given, order.face)
+            if given != order.delivered or back != rest:
+                yield f"I2: {order.id} was delivered in part ({given}), and {back} went back instead of {rest}"
+        case "failed" | "unknown" if back != paid:
+            yield f"I2: {order.id} is {order.delivery}, and {back} of {paid} went back"
+        case "failed" if given:
+            yield f"I2: {order.id} is failed, and {given} was delivered"
+    if refunds and not order.surprising and order.delivery != "partial":
+        first = min(at for _, at in refunds)
+        if any(at > first for _, at in order.credits):
+            yield f"I9: {order.id} was refunded while a request could still land"
+
+
+def _settled(day: Day, order: Account) -> Iterator[str]:
+    """Liveness: everything ends, within its bound."""
+    healed = day.kernel.began + timedelta(seconds=HEALED_AT_S)
+    if order.due is not None:
+        yield f"liveness: {order.id} is {order.payment}/{order.delivery} and still waits for {order.due:%d %H:%M:%S}"
+    elif order.final_at is None:
+        if order.delivery != "unknown" or order.payment != "refunded":
+            yield f"liveness: {order.id} is {order.payment}/{order.delivery} and nothing will happen to it"
+    else:
+        slow = max(operator.far.delay_s[1] for operator in day.operators.values())
+        latest = max(healed, order.deadline or order.created_at) + SETTLED_WITHIN + WORST_LATENESS
+        if order.final_at > latest + timedelta(seconds=slow):
+            yield f"liveness: {order.id} was final only {order.final_at - healed} after all was well"
+
+
+def _captures(day: Day, captures: list[tuple[Any, ...]]) -> Iterator[str]:
+    """I4 and liveness of payments: all that the gateway took stands in our book, soon, once, and for what it is."""
+    healed = day.kernel.began + timedelta(seconds=HEALED_AT_S)
+    noticed = {(reference, transaction): rest for reference, transaction, *rest in captures}
+    for capture in day.gateway.captures:
+        known = noticed.pop((capture.reference, capture.trade_no), None)
+        if known is None:
+            yield f"I4: {capture.reference} was paid and is not in our book"
+            continue
+        minor, fate, _, noticed_at = known
+        if minor != capture.amount_minor:
+            yield f"I4: {capture.reference} was paid with {capture.amount_minor}, our book says {minor}"
+        if noticed_at > max(capture.at, healed) + NOTICED_WITHIN + ANSWERED_WITHIN:
+            yield f"liveness: {capture.reference} was noticed {noticed_at - capture.at} after it was paid"
+        if fate == "late":
+            yield f"I2: {capture.reference} was paid in time, and is called late"
+    for reference, transaction in noticed:
+        yield f"I7: nobody paid {reference} ({transaction}), but it stands in our book"
+
+
+def _balances(day: Day, balances: dict[str, int]) -> Iterator[str]:
+    """The book against the gateway and the operators; and nothing that belongs to others is left lying about."""
+    taken = sum(capture.amount_minor for capture in day.gateway.captures)
+    back = sum(refund.amount_minor for refund in day.gateway.refunds)
+    if -balances.get("clearing:alipay/CNY", 0) != taken - back:
+        yield f"I4: the gateway owes us {taken - back}, our book says {-balances.get('clearing:alipay/CNY', 0)}"
+    for name, operator in day.operators.items():
+        used = operator.filled_minor + 10**9 - operator.far.float_minor
+        booked = operator.filled_minor + balances.get(f"float:{name}/CNY", 0)
+        if used != booked:
+            yield f"I4: {name} took {used} from our float, our book says {booked}"
+    for name, balance in balances.items():
+        if name.startswith(("owed:", "held:", "suspense:")):
+            yield f"I2: {balance} is left in {name}"
+
+
+_DIGITS = re.compile(r"[0-9]{11,}")
+
+
+def _whole_numbers(day: Day, texts: list[str]) -> Iterator[str]:
+    """I10: no whole telephone number in anything that is written for people or logs."""
+    ours = {digits[-11:] for digits in day.numbers}
+    for text in (*texts, *day.heard.texts, *day.kernel.errors):
+        if any(found[-11:] in ours or found[:11] in ours for found in _DIGITS.findall(text)):
+            yield "I10: a whole number stands in a text"
+            return
