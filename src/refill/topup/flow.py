@@ -8,11 +8,12 @@ from refill.topup.notices import receive_notice, receive_supplier_notice
 from refill.topup.pay import cancel, close, invite, pay, poll, poll_payment
 from refill.topup.place import place
 from refill.topup.refund import ask_refund, refunded
+from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
 from refill.topup.trade import Trade
 
-# As an order lives: placed; invited to pay, paid (by notice or by asking) or given up; sent, inquired, settled; refunded.
+# As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled; refunded, reversed.
 __all__ = [  # noqa: RUF022
     "new_order_id",
     "place",
@@ -30,6 +31,7 @@ __all__ = [  # noqa: RUF022
     "settle",
     "ask_refund",
     "refunded",
+    "reverse",
 ]
 
 

@@ -214,6 +214,7 @@ def _capture_cell(capture: Capture) -> int:
 async def _credit_home(tx: Tx, changes: Changes, sold: Sequence[tuple[Order, Subscriber]]) -> None:
     if not sold:
         return
+    await changes.post(tx)
     credits = [home.HomeCredit(subscriber, order.days, order.policy) for order, subscriber in sold]
     for (order, _), valid_until in zip(sold, await home.extend(tx, credits, changes.now), strict=True):
         dossier = changes.dossiers[order.id]

@@ -93,6 +93,16 @@ BY_NUMBER = Statement(f"""
     SELECT {_ORDER} FROM topup_order o WHERE o.number = :number ORDER BY o.id DESC LIMIT :most
 """)
 
+STANDING = Statement("""
+    -- What the other top-ups of a number gave it on our own network and still give, since its subscriber came to be
+    SELECT e.at, o.days, o.policy
+      FROM topup_order o
+      JOIN topup_event e ON e.cell = o.cell AND e.order_id = o.id AND e.transition = 'sold'
+     WHERE o.number = :number AND o.id >= :since AND o.id <> :reversed
+       AND o.supplier = 'home' AND o.delivery = 'delivered'
+     ORDER BY e.at, o.id
+""")
+
 MOVE = Statement("""
     -- Orders from one state to the next; a row that is not in the state that we saw stays as it is
     WITH asked AS (

@@ -336,14 +336,19 @@ class Changes:
         self.entries += other.entries
         self.troubles += other.troubles
 
+    async def post(self, tx: Tx) -> None:
+        """Posts the entries gathered so far. First of all where subscribers follow: accounts are locked before them."""
+        entries, self.entries = self.entries, []
+        if entries:
+            for entry, answer in zip(entries, await ledger.post(tx, entries, self.now), strict=True):
+                if answer != ledger.Posted():
+                    raise CannotHappen(f"The book refuses {entry.id}: {answer}.")
+
     async def save(self, tx: Tx) -> None:
         """Writes everything: order rows (locked by us), events, entries, and what moves around the orders."""
         await self._save_orders(tx)
         await self._save_events(tx)
-        if self.entries:
-            for entry, answer in zip(self.entries, await ledger.post(tx, self.entries, self.now), strict=True):
-                if answer != ledger.Posted():
-                    raise CannotHappen(f"The book refuses {entry.id}: {answer}.")
+        await self.post(tx)
         await self._save_payments(tx)
         await self._save_attempts(tx)
         await self._save_refunds(tx)

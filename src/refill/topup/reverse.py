@@ -1,0 +1,89 @@
+"""Reversal on our own network: all of the credit is taken back and the payer gets the price back, or nothing happens."""
+
+from datetime import datetime
+
+from refill import cards, ledger
+from refill.cards import Grant, Shortening
+from refill.db import Tx
+from refill.errors import BadInput, CannotHappen, NotFound
+from refill.ids import cell_of_id, time_of_id
+from refill.operators import home
+from refill.topup import sql, store
+from refill.topup.order import Order
+from refill.topup.refund import payer_capture, refund_to_source
+from refill.topup.states import owner_account
+from refill.topup.store import Changes
+from refill.topup.trade import Trade
+
+
+async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Order:
+    """Takes a top-up of our own network back (DOMAIN rule 11); `who` decided so, and `reason` is told to the payer.
+
+    A partner's price goes back to the float at once, a person's through the gateway that it came from; validity is
+    counted again from the top-ups that still stand. A repeat answers the order as it is.
+    Raises NotFound, BadInput, CannotHappen (not ours to take back, or part of it was spent).
+    """
+    if not who.strip() or not reason.strip():
+        raise BadInput("A reversal names the person who decides it, and a reason.")
+
+    async def work(tx: Tx) -> Order:
+        changes = Changes(trade.world.db_now(), trade.rules)
+        changes.watch(await store.lock(tx, [order_id]))
+        if order_id not in changes.dossiers:
+            raise NotFound("There is no order with that id.")
+        order = changes.dossiers[order_id].order
+        if order.delivery == "reversed":
+            return order
+        if order.supplier != home.NAME or (order.payment, order.delivery) != ("captured", "delivered"):
+            raise CannotHappen("Only a top-up that our own network delivered, and that is paid, can be taken back.")
+        subscriber_id = await _take_back(tx, changes, order)
+        valid_until = await _shorten(tx, changes.now, order, subscriber_id)
+        if not order.partner:
+            capture = payer_capture([(capture, fate) for _, capture, fate in await store.captures_of(tx, [order_id])])
+            changes.keep_refund(
+                refund_to_source(changes, order, capture, order.price, owner_account(order), "reversed")
+            )
+        changes.move(
+            order_id,
+            "reversed",
+            payment="refunded" if order.partner else "refund_pending",
+            delivery="reversed",
+            delivered_minor=0,
+            refunded_minor=order.price.minor if order.partner else 0,
+            valid_until=valid_until,
+            reason=reason,
+            detail=f"{who}: {reason}",
+        )
+        await changes.save(tx)
+        return changes.dossiers[order_id].order
+
+    return await trade.db.transaction(work)
+
+
+async def _take_back(tx: Tx, changes: Changes, order: Order) -> str:
+    """Posts the mirror of the sale, as it stands in the book; returns the subscriber whose balance it was.
+
+    From here on we hold the lock of that balance, which every top-up of this subscriber needs before it counts days.
+    """
+    entries = await ledger.entries_of(tx, order.id)
+    sold = f"{order.id}.sold."
+    sale = [(debit, credit, minor) for id_, debit, credit, minor, _ in entries if id_.startswith(sold)]
+    mirror = ledger.Entry.of(f"{order.id}.reversed", *((credit, debit, minor) for debit, credit, minor in sale))
+    if await ledger.post(tx, [mirror], changes.now) != [ledger.Posted()]:
+        raise CannotHappen("Part of this credit was spent, so it cannot be taken back; give the price back by hand.")
+    (balance,) = {credit for _, credit, _ in sale if credit.startswith("balance:")}
+    return balance.removeprefix("balance:").partition("/")[0]
+
+
+async def _shorten(tx: Tx, now: datetime, order: Order, subscriber_id: str) -> datetime | None:
+    """Counts validity again without this top-up; its new end, or None: there is none, or nobody is served any more."""
+    rows = await tx.rows(
+        sql.STANDING,
+        number=order.number,
+        since=f"tu_{time_of_id(subscriber_id)}",  # a recycled number had other top-ups, of somebody else
+        reversed=order.id,
+    )
+    standing = tuple(Grant(at, days, policy) for at, days, policy in rows)
+    shortening = Shortening(subscriber_id, cell_of_id(subscriber_id), order.number, standing)
+    (subscriber,) = await cards.shorten(tx, [shortening], now)
+    return subscriber.active_until if subscriber else None
