@@ -221,7 +221,13 @@ def _values(
             "SHOW_HISTORY": False,
             "SHOW_VIEW_ON_SITE": False,
             "SHOW_LANGUAGES": False,
-            "STYLES": ["/static/refill/staff.css"],
+            "STYLES": [lambda _request: _static("refill/staff.css")],
+            "SIDEBAR": {
+                "show_search": False,
+                "command_search": False,
+                "show_all_applications": False,
+                "navigation": "refill.channels.backoffice.words.navigation",
+            },
             "COLORS": {
                 "primary": {
                     "50": "236 253 245",
@@ -240,3 +246,9 @@ def _values(
         },
         "PUBLIC_URL": public_url,
     }
+
+
+def _static(name: str) -> str:
+    from django.templatetags.static import static
+
+    return static(name)

@@ -28,12 +28,22 @@ class TooOften(RefillError):
 def count(what: str, who: str, *, at_most: int, per_s: int) -> None:
     """Counts one try. Raises TooOften above `at_most` in the current span of `per_s` seconds."""
     now = int(bridge.trade().world.now().timestamp())
-    key = f"{what}:{blake2b(who.encode(), digest_size=16).hexdigest()}"  # an address or name, never in clear
     with connection.cursor() as cursor:
-        cursor.execute(COUNT, {"key": key, "since": now - now % per_s})
+        cursor.execute(COUNT, {"key": _key(what, who), "since": now - now % per_s})
         (tries,) = cursor.fetchone()
     if tries > at_most:
         raise TooOften("That was tried very often; wait a few minutes and try again.")
+
+
+def forgive(what: str, who: str) -> None:
+    """Begins to count anew: the try succeeded."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM people_tally WHERE key = %s", [_key(what, who)])
+
+
+def _key(what: str, who: str) -> str:
+    """An address or a name is never kept in clear."""
+    return f"{what}:{blake2b(who.encode(errors='replace'), digest_size=16).hexdigest()}"
 
 
 def address(request: HttpRequest) -> str:

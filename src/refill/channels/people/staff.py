@@ -12,7 +12,7 @@ DEMO = "demo"
 # One superuser, once; a password that somebody changed stays changed.
 ADD = """
     INSERT INTO people_person (username, password, is_superuser, is_staff, is_active, first_name, last_name, email, date_joined)
-    VALUES (%s, %s, true, true, true, '', '', '', transaction_timestamp())
+    VALUES (%s, %s, true, true, true, '', '', '', %s)
     ON CONFLICT (username) DO NOTHING
 """
 
@@ -33,10 +33,11 @@ def add_staff(dsn: str, username: str, password: str) -> None:
     """A member of staff who may do everything; one who is there already is left alone."""
     configure_once(dsn)
     from django.contrib.auth.hashers import make_password
+    from django.utils import timezone
 
     with psycopg.connect(dsn, application_name="refill staff") as connection:
         if connection.execute("SELECT 1 FROM people_person WHERE username = %s", [username]).fetchone() is None:
-            connection.execute(ADD, [username, make_password(password)])
+            connection.execute(ADD, [username, make_password(password), timezone.now()])
 
 
 def _readable_password() -> str:

@@ -6,6 +6,7 @@ from refill.channels.people import pages
 
 urlpatterns = [
     path("manifest.webmanifest", pages.manifest),
+    path("", include("refill.channels.backoffice.urls")),
     path("", include("refill.channels.portal.urls")),
 ]
 handler400 = "refill.channels.people.pages.bad_request"

@@ -1,0 +1,76 @@
+"""What a member of staff asks of the spine; the only file of the back office that calls it."""
+
+from collections.abc import Iterable
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from refill import cases, numbers
+from refill.cases import CaseRow
+from refill.channels.people import bridge
+from refill.channels.people.models import StaffAct
+from refill.db import Tx
+from refill.errors import NotFound
+from refill.topup import Order, store
+from refill.topup.store import Timeline
+
+# How a case may be settled; the note says the rest.
+WAYS = ("explained", "refunded", "written_off", "corrected_by_partner", "duplicate")
+
+
+def search(text: str) -> list[Order]:
+    """Orders by number, order id, payment or request reference, or the other side's reference."""
+    return bridge.ask(store.search(bridge.trade(), text[:120])) if text.strip() else []
+
+
+def timeline(order_id: str) -> Timeline:
+    """Raises NotFound."""
+    return bridge.ask(store.timeline(bridge.trade(), order_id))
+
+
+def reveal(order_id: str, who: AbstractBaseUser) -> str:
+    """The whole number of an order, grouped; who looked is written down first. Raises NotFound."""
+    _act(who, "reveal number", order_id)
+    msisdn = timeline(order_id).msisdn
+    if msisdn is None:
+        raise NotFound("This number was erased.")
+    return msisdn.grouped()
+
+
+def masked(indexes: Iterable[str]) -> dict[str, str]:
+    """The masked numbers behind some indexes; one that was erased is absent."""
+    trade, wanted = bridge.trade(), list(indexes)
+    found = bridge.ask(trade.db.transaction(lambda tx: numbers.reveal(tx, trade.vault, wanted)))
+    return {index: msisdn.masked() for index, msisdn in found.items()}
+
+
+def open_cases(most: int = 50) -> list[CaseRow]:
+    """What waits for a person, the most urgent first."""
+    return bridge.ask(bridge.trade().db.transaction(lambda tx: cases.open_cases(tx, most)))
+
+
+def assign(case_id: str, who: AbstractBaseUser) -> None:
+    """Takes a case. Raises CannotHappen when it is resolved."""
+    name, now = who.get_username(), bridge.trade().world.db_now()
+
+    async def work(tx: Tx) -> None:
+        await cases.assign(tx, case_id, name, now)
+
+    bridge.ask(bridge.trade().db.transaction(work))
+    _act(who, "assign case", case_id)
+
+
+def resolve(case_id: str, who: AbstractBaseUser, how: str, note: str) -> None:
+    """Settles a case with how and why. Raises CannotHappen when it is resolved."""
+    name, now = who.get_username(), bridge.trade().world.db_now()
+
+    async def work(tx: Tx) -> None:
+        await cases.resolve(tx, case_id, name, how, note, now)
+
+    bridge.ask(bridge.trade().db.transaction(work))
+    _act(who, "resolve case", case_id, f"{how}: {note}")
+
+
+def _act(who: AbstractBaseUser, what: str, subject: str, note: str = "") -> None:
+    StaffAct.objects.create(
+        who=who.get_username(), what=what, subject=subject[:64], note=note[:500], at=bridge.trade().world.db_now()
+    )
