@@ -1,0 +1,375 @@
+"""The tables in these pages that come from the code: `python docs/generated.py` writes them, a test compares them."""
+
+import ast
+import inspect
+import re
+import sys
+import tokenize
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from types import ModuleType, UnionType
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+
+from refill import cases, errors
+from refill.cards import states as card_states
+from refill.channels.machines import batcher, json, keys, lane, limits, problem
+from refill.channels.partner_api import app, health, look, topups
+from refill.errors import RefillError
+from refill.ledger.accounts import ROLES
+from refill.settings import PREFIX, READERS, Settings, read_settings
+from refill.simulators.operator import WHAT_HAPPENS
+from refill.simulators.trouble import BY_SUFFIX
+from refill.topup.states import BORN, EDGES, REMARKS
+
+DOCS = Path(__file__).resolve().parent
+SOURCE = DOCS.parent / "src" / "refill"
+MARKED = re.compile(r"(<!-- begin: ([a-z-]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+# ------------------------------------------------------------------ tables
+
+
+def table(head: str, rows: Iterator[tuple[str, ...]]) -> str:
+    """A Markdown table; `head` names its columns, divided by bars."""
+    columns = head.split("|")
+    lines = ["| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def code(*words: str) -> str:
+    """Words as code: `a` `b`."""
+    return " ".join(f"`{word}`" for word in words)
+
+
+# ------------------------------------------------------------------ architecture.md
+
+
+def transitions() -> str:
+    """Every legal move of an order."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name, edge in EDGES.items():
+            before = "born" if not edge.payment else f"{code(*sorted(edge.payment))} / {code(*sorted(edge.delivery))}"
+            if name in BORN and edge.payment:
+                before += ", or born"
+            yield code(name), before, ", ".join(f"`{p}` / `{d}`" for p, d in sorted(edge.to))
+
+    remarks = ", ".join(f"`{remark}`" for remark in sorted(REMARKS))
+    heading = "transition|from: payment / delivery|to: payment / delivery"
+    return table(heading, rows()) + f"\nRemarks in a timeline that move neither machine: {remarks}.\n"
+
+
+# ------------------------------------------------------------------ operations.md
+
+WHAT_A_SETTING_DOES = {
+    "host": "address to listen on",
+    "database_url": "your own PostgreSQL, such as `postgresql://user@host/refill`; not set: the embedded one in the data folder",
+    "alipay_gateway": "address of the gateway; not set: the simulator that comes along",
+    "workers": "does this process carry out due work too?",
+    "port": "port of the pages and the API; the simulators take the two ports after it when they are free",
+    "doors": "which doors this process opens: `all`, `people` (pages) or `machines` (API and callbacks)",
+    "log_level": "how much is logged",
+    "alipay_app_id": "our application at Alipay",
+    "alipay_seller_id": "our seller number at Alipay; a notice for another seller is not believed",
+    "alipay_private_key_file": "our RSA key as PEM, readable by us alone",
+    "alipay_public_key_file": "Alipay's RSA key as PEM",
+    "payment_expiry_s": "how long a person may take to pay, in seconds",
+}
+
+
+def settings() -> str:
+    """Every setting with its default, from the class that reads them."""
+    comments = dict(_comments(SOURCE / "settings.py"))
+    defaults = read_settings({"XDG_DATA_HOME": "~/.local/share"})
+
+    def default(name: str) -> str:
+        value = getattr(defaults, name)
+        if name == "data_dir":
+            return "`~/.local/share/refill`; `/var/lib/refill` for root"
+        if name == "master_key_file":
+            return "`secrets/master.key` in the data folder"
+        if name == "demo":
+            return "on with the embedded database"
+        if name == "simulators":
+            return "on when `REFILL_ALIPAY_GATEWAY` is not set"
+        if name == "public_url":
+            return "from host and port"
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        return code(str(value)) if value not in (None, "") else "not set"
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name in READERS:
+            says = WHAT_A_SETTING_DOES.get(name) or comments.get(name, "")
+            if not says:
+                raise SystemExit(f"Say in docs/generated.py or beside it in settings.py what {name} does.")
+            yield code(PREFIX + name.upper()), default(name), says
+
+    assert set(READERS) <= set(Settings.__dataclass_fields__)
+    return table("setting|default|what it does", rows())
+
+
+def _comments(file: Path) -> Iterator[tuple[str, str]]:
+    """The comment behind each annotated field of a source file."""
+    with file.open("rb") as lines:
+        by_line = {
+            t.start[0]: t.string.lstrip("# ") for t in tokenize.tokenize(lines.readline) if t.type == tokenize.COMMENT
+        }
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.lineno in by_line:
+            yield node.target.id, by_line[node.lineno]
+
+
+WHAT_A_CASE_MEANS = {
+    "unknown": (
+        "The supplier could not tell an outcome by the deadline; the payer was refunded from suspense.",
+        "Ask the supplier with the request id. Delivered: recover the money or write it off. Not delivered: nothing more.",
+    ),
+    "unknown_code": (
+        "A supplier answered with a code that is in no table of ours; its orders count as unknown.",
+        "Learn from the supplier what the code means and add it to the adapter's table.",
+    ),
+    "late_success": (
+        "Credit arrived after the payer had the money back, or from an attempt that had been refused.",
+        "Recover the money from the payer or the supplier, or write it off.",
+    ),
+    "late_payment": (
+        "Money arrived for an order that had lapsed. Its refund started by itself.",
+        "See that the refund is done; nothing else.",
+    ),
+    "paid_twice": (
+        "A second payment for one order. Its refund started by itself.",
+        "See that the refund is done; nothing else.",
+    ),
+    "wrong_amount": (
+        "A payment of another amount, or by another method, than the order asked for. Its refund started by itself.",
+        "See that the refund is done. If it happens again, look at the gateway's settings.",
+    ),
+    "stranger": (
+        "A correctly signed notice names an order that we do not have.",
+        "Was a database restored, or does another system share our merchant account? Find the owner of the money.",
+    ),
+    "refund_refused": (
+        "The payment firm will not give the money back (cash never goes back this way).",
+        "Find out why with the firm's own page; pay the person another way and note it here.",
+    ),
+    "empty_float": (
+        "Our prepaid money at a supplier is used up; its orders wait and resume by themselves.",
+        "Send the supplier money.",
+    ),
+    "difference": (
+        "Our book and a file of theirs disagree.",
+        "Nothing opens such a case yet: reconciliation is planned.",
+    ),
+    "disputed": ("A payer disputes a payment.", "Nothing opens such a case yet: disputes are planned."),
+}
+
+
+def case_kinds() -> str:
+    """What a person must settle, how soon, and how."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for kind, limit in cases.AGE_LIMIT.items():
+            means, do = WHAT_A_CASE_MEANS[kind]
+            yield code(kind), f"{limit.total_seconds() / 3600:g} h", means, do
+
+    return table("case|settle within|what happened|what to do", rows())
+
+
+# ------------------------------------------------------------------ ledger.md
+
+
+def roles() -> str:
+    """The roles of accounts and how each behaves."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name, role in ROLES.items():
+            floor = "none" if role.floor is None else str(role.floor)
+            opened = "by the first entry" if role.on_first_use else "with its owner"
+            yield code(name), floor, opened, "many orders" if role.shared else "one subscriber"
+
+    return table("role|floor when opened|opened|touched by", rows())
+
+
+# ------------------------------------------------------------------ simulators.md
+
+
+def suffixes() -> str:
+    """What the simulated operator does with a number that ends so."""
+    return table(
+        "number ends in|trouble|what happens",
+        ((code(end), code(name), WHAT_HAPPENS[name]) for end, name in BY_SUFFIX.items()),
+    )
+
+
+# ------------------------------------------------------------------ guides/operator.md
+
+
+def stages() -> str:
+    """How long each stage after the end of validity lasts."""
+    days = {
+        "grace": (card_states.GRACE_LASTS.days, "incoming calls only"),
+        "suspended": (card_states.SUSPENSION_LASTS.days, "no service; a top-up still brings it back"),
+        "expired": (card_states.QUARANTINE_LASTS.days, "no top-ups; what is left of the balance is ours (breakage)"),
+    }
+    return table("stage|days|what it means", ((code(name), str(n), says) for name, (n, says) in days.items()))
+
+
+# ------------------------------------------------------------------ api.md
+
+PLACES = (errors, json, keys, lane, limits, batcher, problem, topups, look, app)
+NOT_FOR_CLIENTS = {"error", "illegal_transition", "not_verified"}
+
+
+def routes() -> str:
+    """Every address, with the first line of what its handler says."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        yield _hot("POST", "/v1/topups", topups.TopUps.one)
+        yield _hot("POST", "/v1/topups/bulk", topups.TopUps.many)
+        nothing: Any = None
+        for route in look.look_routes(nothing, nothing):
+            method = next(iter(route.methods - {"HEAD"}))  # type: ignore[attr-defined]
+            yield code(f"{method} {route.path}"), _scope(route.endpoint), _after_colon(route.endpoint)  # type: ignore[attr-defined]
+
+    return table("address|scope|what it does", rows())
+
+
+WHAT_A_LOOK_SHOWS = {
+    "topup": "one top-up by our id",
+    "by_reference": "one top-up by your own name for it (`?reference=…`)",
+    "balance": "what is left of your float",
+    "operators": "what is on sale, at your prices",
+    "number": "what a number tells by itself; `operator` is a hint, because numbers are ported",
+    "subscriber": "balance and validity on our own network",
+}
+
+
+def _hot(method: str, path: str, handler: Callable[..., Any]) -> tuple[str, ...]:
+    return code(f"{method} {path}"), code(topups.SCOPE), (handler.__doc__ or "").partition(": ")[2].rstrip(".")
+
+
+def _scope(handler: Callable[..., Any]) -> str:
+    """The scope that a reading route asks for, from its own source."""
+    found = re.search(r'_caller\(request, "(\w+)"\)', inspect.getsource(handler))
+    assert found is not None
+    return code(found[1])
+
+
+def _after_colon(handler: Callable[..., Any]) -> str:
+    return WHAT_A_LOOK_SHOWS[handler.__name__]
+
+
+def bodies() -> str:
+    """Every structure that is sent or answered."""
+    shapes = [topups.TopUpAsk, topups.TopUp, topups.BulkAsk, topups.Bulk, topups.Row, problem.Problem]
+    shapes += [look.Balance, look.Operator, look.Offer, look.Number, look.Subscriber, look.Bucket]
+    parts = []
+    for shape in shapes:
+        rows = (
+            (code(field.encode_name), _type(field), _presence(shape, field)) for field in msgspec.structs.fields(shape)
+        )
+        parts.append(f"### {shape.__name__}\n\n{inspect.getdoc(shape)}\n\n{table('field|type|', rows)}")
+    return "\n".join(parts)
+
+
+def _type(field: Any) -> str:
+    return _kind(field.type)
+
+
+def _kind(type_: Any) -> str:
+    origin = get_origin(type_)
+    if origin in (Union, UnionType):
+        return " or ".join(_kind(each) for each in get_args(type_) if each is not msgspec.UnsetType)
+    if origin is list:
+        return f"array of {_kind(get_args(type_)[0])}"
+    if hasattr(type_, "__metadata__"):
+        most = next((meta.max_length for meta in type_.__metadata__ if meta.max_length), None)
+        return _kind(type_.__origin__) + (f", at most {most}" if most else "")
+    names = {str: "string", int: "number", bool: "true or false", datetime: "time (RFC 3339, UTC)", type(None): "null"}
+    return names.get(type_) or f"[{type_.__name__}](#{type_.__name__.lower()})"
+
+
+def _presence(shape: type, field: Any) -> str:
+    config = shape.__struct_config__  # type: ignore[attr-defined]
+    if config.forbid_unknown_fields:
+        return "required" if field.required else "may be left out"
+    return "left out when empty" if config.omit_defaults and not field.required else "always"
+
+
+def refusals() -> str:
+    """Every refusal that a client may meet, by code."""
+    found: dict[str, type[RefillError]] = {}
+    for module in PLACES:
+        for error in _errors(module):
+            if error.code not in NOT_FOR_CLIENTS and not (error.code in found and issubclass(error, found[error.code])):
+                found[error.code] = error
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name, error in sorted(found.items(), key=lambda pair: (pair[1].status, pair[0])):
+            again = "yes" if error.retryable else "no"
+            yield code(name), str(error.status), again, " ".join((inspect.getdoc(error) or "").split())
+
+    return table("code|status|retryable|meaning", rows())
+
+
+def _errors(module: ModuleType) -> Iterator[type[RefillError]]:
+    for value in vars(module).values():
+        if inspect.isclass(value) and issubclass(value, RefillError) and value.__module__ == module.__name__:
+            yield value
+
+
+def watching() -> str:
+    """The addresses for load balancers and Prometheus."""
+    nothing: Any = None
+    says = {
+        "/healthz": "200 while the process lives",
+        "/readyz": f"200 when the database answers within {health.PATIENCE_S:g} s, else 503",
+        "/metrics": "Prometheus; from this machine, or with a key of the scope `metrics`",
+    }
+    batchers = type("Batchers", (), {"singles": _Idle(), "bulks": _Idle()})()
+    paths = [route.path for route in health.health_routes(nothing, nothing, batchers)]  # type: ignore[attr-defined]
+    return table("address|answer", ((code(f"GET {path}"), says[path]) for path in paths))
+
+
+class _Idle:
+    """Stands where a batcher is counted."""
+
+    waiting = batches = rows = refused = poisoned = 0
+
+
+# ------------------------------------------------------------------ writing
+
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "architecture.md": {"transitions": transitions},
+    "operations.md": {"settings": settings, "cases": case_kinds},
+    "ledger.md": {"roles": roles},
+    "simulators.md": {"suffixes": suffixes},
+    "api.md": {"routes": routes, "bodies": bodies, "refusals": refusals, "watching": watching},
+    "guides/operator.md": {"stages": stages},
+}
+
+
+def page(name: str) -> str:
+    """The page as it should be, its tables made anew."""
+    makers = TABLES[name]
+    text = (DOCS / name).read_text("utf-8")
+    assert sorted(match[2] for match in MARKED.finditer(text)) == sorted(makers), f"the marks in {name}"
+    return MARKED.sub(lambda match: f"{match[1]}\n{makers[match[2]]()}\n{match[3]}", text)
+
+
+def main() -> None:
+    """Writes every page whose tables have changed."""
+    for name in TABLES:
+        made = page(name)
+        if made != (DOCS / name).read_text("utf-8"):
+            (DOCS / name).write_text(made, "utf-8")
+            print(f"docs/{name}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
