@@ -240,7 +240,7 @@ def create(
 @cli.command
 def simulate(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> int:
     """Seeded days of the shipped engine: `--seeds N --start S`, `--mutant NAME`, `--mutants`, `--storm`."""
-    from refill.simulate import run
+    from refill.simulate.run import run
 
     return run(list(tokens))
 
@@ -248,7 +248,7 @@ def simulate(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
 @cli.command
 def bench(name: str = "all", /, *, json: bool = False, orders: str | None = None) -> int:
     """Measures a ratio against a reference in the same run: single, bulk, growth or all."""
-    from refill.bench import run
+    from refill.bench.run import run
 
     return run(name, json=json, orders=int(_number(orders)) if orders else None)
 
