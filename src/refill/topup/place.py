@@ -1,6 +1,6 @@
 """Placing orders, a batch at a time: one answer for each ask, as if they had come one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -46,20 +46,51 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
         nonlocal runs
         runs += 1
         # The work may run again after a commit in doubt, so it starts from the asks each time.
-        batch = [_Line(ask, content, names) for ask, content, names in named]
-        now = trade.world.db_now()
-        await _claim(tx, batch)
-        await _find_own(tx, [line for line in batch if runs > 1 or not line.names])
-        fresh = [line for line in batch if line.answer is None and line.first is None]
-        await _quote(tx, trade, fresh)
-        await _pay(tx, [line for line in fresh if line.quote], now)
-        await _deliver_home(tx, [line for line in fresh if line.quote and line.answer is None], now)
-        await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
-        await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
-        await _repeat(tx, batch)
-        return [_answered(line) for line in batch]
+        answers: list[Order | RefillError] = []
+        for batch in _in_turn([_Line(ask, content, names) for ask, content, names in named]):
+            answers += await _place_together(trade, tx, batch, again=runs > 1)
+        return answers
 
     return await trade.db.transaction(work)
+
+
+def _in_turn(lines: Sequence[_Line]) -> Iterator[list[_Line]]:
+    """The asks in runs that may be placed together: nearly always one.
+
+    Whoever shares a name with an ask before it, but is not its equal, waits until that one is decided: had the first
+    been refused, its name would be free again.
+    """
+    batch: list[_Line] = []
+    by_name: dict[str, _Line] = {}
+    for line in lines:
+        names = line.names or (line.ask.id,)
+        if any(name in by_name and not _equal(by_name[name], line) for name in names):
+            yield batch
+            batch, by_name = [], {}
+        batch.append(line)
+        for name in names:
+            by_name[name] = line
+    yield batch
+
+
+def _equal(one: _Line, other: _Line) -> bool:
+    """Would both be answered the same?"""
+    terms = [(line.names, line.content, line.ask.max_price, line.ask.commission_bp) for line in (one, other)]
+    return bool(one.names) and terms[0] == terms[1]
+
+
+async def _place_together(trade: Trade, tx: Tx, batch: Sequence[_Line], *, again: bool) -> list[Order | RefillError]:
+    now = trade.world.db_now()
+    await _claim(tx, batch)
+    await _find_own(tx, [line for line in batch if again or not line.names])
+    fresh = [line for line in batch if line.answer is None and line.first is None]
+    await _quote(tx, trade, fresh)
+    await _pay(tx, [line for line in fresh if line.quote], now)
+    await _deliver_home(tx, [line for line in fresh if line.quote and line.answer is None], now)
+    await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
+    await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
+    await _repeat(tx, batch)
+    return [_answered(line) for line in batch]
 
 
 def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
