@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from refill import cases, numbers
 from refill.cases import CaseRow
@@ -12,6 +12,8 @@ from refill.db import Tx
 from refill.errors import NotFound
 from refill.topup import Order, store
 from refill.topup.store import Timeline
+
+Someone = AbstractBaseUser | AnonymousUser  # the site lets only staff in
 
 # How a case may be settled; the note says the rest.
 WAYS = ("explained", "refunded", "written_off", "corrected_by_partner", "duplicate")
@@ -27,7 +29,7 @@ def timeline(order_id: str) -> Timeline:
     return bridge.ask(store.timeline(bridge.trade(), order_id))
 
 
-def reveal(order_id: str, who: AbstractBaseUser) -> str:
+def reveal(order_id: str, who: Someone) -> str:
     """The whole number of an order, grouped; who looked is written down first. Raises NotFound."""
     _act(who, "reveal number", order_id)
     msisdn = timeline(order_id).msisdn
@@ -48,7 +50,7 @@ def open_cases(most: int = 50) -> list[CaseRow]:
     return bridge.ask(bridge.trade().db.transaction(lambda tx: cases.open_cases(tx, most)))
 
 
-def assign(case_id: str, who: AbstractBaseUser) -> None:
+def assign(case_id: str, who: Someone) -> None:
     """Takes a case. Raises CannotHappen when it is resolved."""
     name, now = who.get_username(), bridge.trade().world.db_now()
 
@@ -59,7 +61,7 @@ def assign(case_id: str, who: AbstractBaseUser) -> None:
     _act(who, "assign case", case_id)
 
 
-def resolve(case_id: str, who: AbstractBaseUser, how: str, note: str) -> None:
+def resolve(case_id: str, who: Someone, how: str, note: str) -> None:
     """Settles a case with how and why. Raises CannotHappen when it is resolved."""
     name, now = who.get_username(), bridge.trade().world.db_now()
 
@@ -70,7 +72,7 @@ def resolve(case_id: str, who: AbstractBaseUser, how: str, note: str) -> None:
     _act(who, "resolve case", case_id, f"{how}: {note}")
 
 
-def _act(who: AbstractBaseUser, what: str, subject: str, note: str = "") -> None:
+def _act(who: Someone, what: str, subject: str, note: str = "") -> None:
     StaffAct.objects.create(
         who=who.get_username(), what=what, subject=subject[:64], note=note[:500], at=bridge.trade().world.db_now()
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
@@ -40,6 +41,10 @@ class ReadOnly(ModelAdmin):
     """Looks, never writes: what moves here moves through the spine."""
 
     heading: Any = ""
+
+    def __init__(self, model: type[Model], admin_site: admin.AdminSite) -> None:
+        model._meta.verbose_name_plural = self.heading  # the only place from which breadcrumbs take it
+        super().__init__(model, admin_site)
 
     list_per_page = 50
     show_full_result_count = False

@@ -221,6 +221,9 @@ def _values(
             "SHOW_HISTORY": False,
             "SHOW_VIEW_ON_SITE": False,
             "SHOW_LANGUAGES": False,
+            "SITE_FAVICONS": [
+                {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: _static("refill/icon.svg")}
+            ],
             "STYLES": [lambda _request: _static("refill/staff.css")],
             "SIDEBAR": {
                 "show_search": False,

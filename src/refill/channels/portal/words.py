@@ -42,6 +42,7 @@ class Standing:
     tone: str  # good | open | warn | wrong | calm
     icon: str
     final: bool = False
+    next: Promise | None = None  # what we are waiting for, where the title does not say it
 
     @property
     def icon_file(self) -> str:
@@ -57,7 +58,12 @@ STANDINGS = {
         "clock",
     ),
     "paid": Standing(
-        "paid", _("Paid"), _("Your payment has arrived. We are handing the top-up to the operator."), "open", "tower"
+        "paid",
+        _("Paid"),
+        _("Your payment has arrived. We are handing the top-up to the operator."),
+        "open",
+        "tower",
+        next=_("On its way to the operator"),
     ),
     "with_operator": Standing(
         "with_operator",
