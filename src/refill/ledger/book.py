@@ -185,16 +185,17 @@ ENTRIES_OF = Statement("""
 
 
 async def _lock(tx: Tx, names: Sequence[str], at: datetime) -> dict[str, Standing]:
-    standings = await _locked(tx, names)
+    standings = await lock(tx, names)
     if len(standings) < len(names):
         first_used = [name for name in names if name not in standings and role_of(name).on_first_use]
         if first_used:
             await open_accounts(tx, [Account(name, role_of(name).floor) for name in first_used], at)
-            standings = await _locked(tx, names)
+            standings = await lock(tx, names)
     return standings
 
 
-async def _locked(tx: Tx, names: Sequence[str]) -> dict[str, Standing]:
+async def lock(tx: Tx, names: Sequence[str]) -> dict[str, Standing]:
+    """Locks those of the accounts that exist, in the order in which they are named: `in_lock_order`."""
     rows = await tx.rows(LOCK, cells=[cell_of_account(name) for name in names], names=list(names)) if names else []
     return {name: Standing(balance, floor) for name, balance, floor in rows}
 
@@ -266,7 +267,7 @@ async def open_accounts(tx: Tx, accounts: Sequence[Account], at: datetime) -> in
 
 
 async def set_floor(tx: Tx, name: str, floor_minor: int) -> bool:
-    """Sets how low an account may go (a partner's credit limit, negative); False when it stands lower already."""
+    """Sets how low one account may go; False when it stands lower already. `stripes.set_floor` minds its stripes too."""
     return await tx.run(SET_FLOOR, cell=cell_of_account(name), name=name, floor=floor_minor) == 1
 
 
