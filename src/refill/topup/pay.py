@@ -12,7 +12,7 @@ from refill.db import Tx
 from refill.errors import Busy, CannotHappen, NotFound
 from refill.ids import cell_of
 from refill.operators import home
-from refill.outcome import Done, Refused, Unknown
+from refill.outcome import Done, Refused
 from refill.payments import ABSENT, ALREADY_PAID, Capture, Charge, Invitation
 from refill.topup import sql, states, store
 from refill.topup.order import Order, Payment, order_of, payment_reference
@@ -43,9 +43,9 @@ async def invite(trade: Trade, order_id: str, method: str, *, scene: str = "page
     match await trade.methods[method].begin(trade.world, _charge(trade, payment, return_url)):
         case Done(invitation):
             return invitation
-        case Refused(reason):
+        case Refused(reason) as no if no.final:
             raise CannotHappen(f"The payment firm refuses: {reason}. Choose another way to pay.")
-        case Unknown():
+        case _:  # not sent, or not answered
             raise Busy("The payment firm does not answer. Nothing was charged; try again in a moment.")
 
 
