@@ -136,7 +136,10 @@ class TopUps:
         self._keyring = keyring
         self._rate = rate
         self.singles: Batcher[Ask, Order] = Batcher(place, limit=512)
-        self.bulks: Batcher[Ask, Order] = Batcher(place, limit=ROWS_LIMIT, waiting_limit=32 * ROWS_LIMIT, lanes=2)
+        # Whoever sends a thousand can wait for seconds; how many thousands may wait is what protects us.
+        self.bulks: Batcher[Ask, Order] = Batcher(
+            place, limit=ROWS_LIMIT, waiting_limit=32 * ROWS_LIMIT, patience_s=10.0, lanes=2
+        )
 
     async def one(self, scope: Scope, receive: Receive) -> Reply:
         """POST /v1/topups: 201 for a new top-up, 202 while it is processing, 200 for one that was placed before."""

@@ -1,0 +1,7 @@
+"""The one address."""
+
+from django.urls import path
+
+from naive.views import topup
+
+urlpatterns = [path("v1/topups", topup)]

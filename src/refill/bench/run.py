@@ -1,0 +1,284 @@
+"""The benches: `single`, `bulk` and `growth`, each a ratio against a reference of the same run."""
+
+import asyncio
+import itertools
+import json as json_
+import os
+import secrets
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from refill.app import House, opened
+from refill.bench import preload, seed
+from refill.bench.leg import Load, Outcome
+from refill.bench.stage import BENCHMARKS, Serving, Stage
+from refill.db import Pool
+from refill.errors import RefillError
+
+T = TypeVar("T")
+LEG_S = 10.0
+ROWS = 1_000  # of a bulk
+BULK_CONNECTIONS = 4
+YOUNG = 10_000
+GROWN = 1_000_000
+
+
+class BenchError(RefillError):
+    """The bench cannot run here."""
+
+    code = "bench"
+
+
+@dataclass
+class Figure:
+    """What a bench says: a value, what it is compared with, and their ratio; `more` are the figures beside them."""
+
+    name: str
+    value: float
+    unit: str
+    reference: float
+    ratio: float
+    more: dict[str, float] = field(default_factory=dict)
+
+    def as_json(self) -> str:
+        """The one line that programs read."""
+        figures = {
+            "value": self.value,
+            "unit": self.unit,
+            "reference": self.reference,
+            "ratio": self.ratio,
+            **self.more,
+        }
+        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in figures.items()}
+        return json_.dumps({"name": self.name, **rounded})
+
+
+def run(name: str, json: bool = False, orders: int | None = None) -> int:
+    """Runs one bench, or `all`; prints a table, and with `json` one object per bench, the last line of the output."""
+    if name != "all" and name not in BENCHES:
+        raise BenchError(f"There is no bench {name!r}; there are {', '.join(BENCHES)} and all.")
+    console = Console(stderr=True)
+    figures = []
+    for each in BENCHES if name == "all" else [name]:
+        with Bench(console, orders or GROWN) as bench:
+            figures.append(BENCHES[each](bench))
+    if json:
+        for figure in figures:
+            print(figure.as_json(), flush=True)
+    else:
+        _print_table(figures)
+    return 0
+
+
+# ------------------------------------------------------------------ the benches
+
+
+def single(bench: "Bench") -> Figure:
+    """One top-up a request: against the naive version, and against an echo on the same cores."""
+    naive = bench.naive()
+    echo = bench.echo()
+    with bench.serving() as server:
+        at_64 = bench.leg("refill, 64 connections", server, bench.load(64))
+        at_256 = bench.leg("refill, 256 connections", server, bench.load(256))
+        memory = server.memory_mb()
+    return Figure(
+        "single",
+        at_256.per_s,
+        "top-ups/s",
+        naive.per_s,
+        at_256.per_s / naive.per_s,
+        {
+            "echo_per_s": echo.per_s,
+            "echo_ratio": at_256.per_s / echo.per_s,
+            "p50_ms_at_64": at_64.p50_ms,
+            "p99_ms_at_64": at_64.p99_ms,
+            "p50_ms_at_256": at_256.p50_ms,
+            "p99_ms_at_256": at_256.p99_ms,
+            "per_s_at_64": at_64.per_s,
+            "naive_p99_ms": naive.p99_ms,
+            "memory_mb": memory,
+        },
+    )
+
+
+def bulk(bench: "Bench") -> Figure:
+    """A thousand top-ups a request: against the naive version, and against the same batches straight into storage."""
+    naive = bench.naive()
+    with bench.serving() as server:
+        sent = bench.leg("refill, bulks of 1,000", server, bench.bulk_load())
+        memory = server.memory_mb()
+    storage = bench.storage()
+    return Figure(
+        "bulk",
+        sent.per_s,
+        "top-ups/s",
+        naive.per_s,
+        sent.per_s / naive.per_s,
+        {
+            "storage_per_s": storage,
+            "storage_ratio": sent.per_s / storage,
+            "p50_ms": sent.p50_ms,
+            "p99_ms": sent.p99_ms,
+            "memory_mb": memory,
+        },
+    )
+
+
+def growth(bench: "Bench") -> Figure:
+    """Single top-ups after 10^6 orders over 400 days (or --orders), against the same after 10^4."""
+    young = _at_age(bench, YOUNG, "refill, 10^4 orders")
+    grown = _at_age(bench, bench.orders, f"refill, {bench.orders:,} orders")
+    return Figure(
+        "growth",
+        grown[0].per_s,
+        "top-ups/s",
+        young[0].per_s,
+        grown[0].per_s / young[0].per_s,
+        {
+            "orders": bench.orders,
+            "p99_ms": grown[0].p99_ms,
+            "p99_ms_before": young[0].p99_ms,
+            "old_replayed": grown[0].replayed,
+            "memory_mb": grown[1],
+        },
+    )
+
+
+def _at_age(bench: "Bench", orders: int, title: str) -> tuple[Outcome, float]:
+    old = bench.grow(orders)
+    with bench.serving() as server:
+        return bench.leg(title, server, bench.load(256, old)), server.memory_mb()
+
+
+BENCHES: dict[str, Callable[["Bench"], Figure]] = {"single": single, "bulk": bulk, "growth": growth}
+NAMES = tuple(BENCHES)
+
+
+# ------------------------------------------------------------------ the workbench
+
+
+class Bench:
+    """A stage with a market on it, opened at the first need; each leg gets a seed of its own, so that all keys are new."""
+
+    def __init__(self, console: Console, orders: int) -> None:
+        self.orders = orders
+        self._console = console
+        self._stage = Stage()
+        self._seeds = itertools.count(secrets.randbits(32))
+        self._market: tuple[str, str] | None = None  # the partner's id and key
+        self._old = 0
+
+    def __enter__(self) -> "Bench":
+        self._stage.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stage.__exit__()
+
+    def load(self, connections: int, old: list[tuple[str, str]] | None = None) -> Load:
+        """Single top-ups."""
+        _, bearer = self._open_market()
+        return Load("single", 0, connections, LEG_S, bearer, seed.NUMBERS, next(self._seeds), 20_000, old=old or [])
+
+    def bulk_load(self) -> Load:
+        """A thousand in a request, four requests under way."""
+        _, bearer = self._open_market()
+        return Load("bulk", 0, BULK_CONNECTIONS, LEG_S, bearer, seed.NUMBERS, next(self._seeds), 60, rows=ROWS)
+
+    def serving(self) -> Any:
+        """Our own server on the market."""
+        self._open_market()
+        return self._stage.serving("refill")
+
+    def leg(self, title: str, server: Serving, load: Load) -> Outcome:
+        """One measured leg, told on the console as it ends."""
+        outcome = server.under(load)
+        self._console.print(
+            f"{title:32} {outcome.per_s:10,.0f}/s   p50 {outcome.p50_ms:7.1f} ms   p99 {outcome.p99_ms:7.1f} ms",
+            highlight=False,
+        )
+        return outcome
+
+    def naive(self) -> Outcome:
+        """The naive version at 256 connections, on a database of its own in the same PostgreSQL."""
+        if not BENCHMARKS.is_dir():
+            raise BenchError(
+                "The naive reference lies in the folder benchmarks/ of the source; run this in a checkout."
+            )
+        bearer = "naive_" + secrets.token_hex(16)
+        self._stage.postgres.ensure_database("naive")
+        where = self._stage.where("naive", bearer)
+        self._stage.run_python("naive.serve", where, "\n".join(seed.DIGITS))
+        load = Load("single", 0, 256, LEG_S, bearer, seed.NUMBERS, next(self._seeds), 2_000, warm_up_s=3)
+        with self._stage.serving("naive", **where) as server:
+            return self.leg("naive, 256 connections", server, load)
+
+    def echo(self) -> Outcome:
+        """The raw ASGI echo at 256 connections."""
+        load = Load("single", 0, 256, LEG_S / 2, "none", seed.NUMBERS, next(self._seeds), 60_000)
+        with self._stage.serving("echo") as server:
+            return self.leg("echo, 256 connections", server, load)
+
+    def storage(self) -> float:
+        """Top-ups per second when nothing is in front of `flow.place`."""
+        partner_id, _ = self._open_market()
+        per_s = float(self._stage.ask_python("refill.bench.storage", partner_id, str(ROWS), str(LEG_S)))
+        self._console.print(f"{'straight into storage':32} {per_s:10,.0f}/s", highlight=False)
+        return per_s
+
+    def grow(self, orders: int) -> list[tuple[str, str]]:
+        """Brings the market to a life of that many orders; returns some of them, to be asked for again."""
+        partner_id, _ = self._open_market()
+
+        async def fill(house: House) -> list[tuple[str, str]]:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+            pool = await Pool(house.dsn, size=1, scans=True).open()
+            try:
+                with Progress(*columns, console=self._console, transient=True) as progress:
+                    task = progress.add_task("writing orders", total=orders - self._old)
+                    await preload.fill(
+                        house, pool, partner_id, self._old, orders, lambda done: progress.update(task, completed=done)
+                    )
+                return await preload.name_some(house, pool, partner_id, orders)
+            finally:
+                await pool.close()
+
+        old = self._in_house(fill)
+        self._old = orders
+        self._stage.settle("refill")
+        return old
+
+    def _open_market(self) -> tuple[str, str]:
+        if self._market is None:
+            self._stage.make_ours()
+            self._market = self._in_house(seed.open_market)
+            self._stage.settle("refill")
+        return self._market
+
+    def _in_house(self, work: Callable[[House], Coroutine[Any, Any, T]]) -> T:
+        async def inside() -> T:
+            async with opened(seed.settings(), os.environ["BENCH_DSN"]) as house:
+                return await work(house)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(inside())
+
+
+def _print_table(figures: list[Figure]) -> None:
+    table = Table("bench", "value", "unit", "reference", "ratio", "beside it")
+    for figure in figures:
+        beside = "  ".join(
+            f"{name} {value:,.2f}" if isinstance(value, float) else f"{name} {value:,}"
+            for name, value in figure.more.items()
+        )
+        table.add_row(
+            figure.name, f"{figure.value:,.0f}", figure.unit, f"{figure.reference:,.0f}", f"{figure.ratio:.2f}", beside
+        )
+    Console(file=sys.stdout).print(table)
