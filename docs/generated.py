@@ -233,8 +233,8 @@ def routes() -> str:
         yield _hot("POST", "/v1/topups/bulk", topups.TopUps.many)
         nothing: Any = None
         for route in look.look_routes(nothing, nothing):
-            method = next(iter(route.methods - {"HEAD"}))  # type: ignore[attr-defined]
-            yield code(f"{method} {route.path}"), _scope(route.endpoint), _after_colon(route.endpoint)  # type: ignore[attr-defined]
+            method = next(iter(route.methods - {"HEAD"}))
+            yield code(f"{method} {route.path}"), _scope(route.endpoint), _after_colon(route.endpoint)
 
     return table("address|scope|what it does", rows())
 
@@ -295,7 +295,7 @@ def _kind(type_: Any) -> str:
 
 
 def _presence(shape: type, field: Any) -> str:
-    config = shape.__struct_config__  # type: ignore[attr-defined]
+    config = shape.__struct_config__
     if config.forbid_unknown_fields:
         return "required" if field.required else "may be left out"
     return "left out when empty" if config.omit_defaults and not field.required else "always"
@@ -332,7 +332,7 @@ def watching() -> str:
         "/metrics": "Prometheus; from this machine, or with a key of the scope `metrics`",
     }
     batchers = type("Batchers", (), {"singles": _Idle(), "bulks": _Idle()})()
-    paths = [route.path for route in health.health_routes(nothing, nothing, batchers)]  # type: ignore[attr-defined]
+    paths = [route.path for route in health.health_routes(nothing, nothing, batchers)]
     return table("address|answer", ((code(f"GET {path}"), says[path]) for path in paths))
 
 
