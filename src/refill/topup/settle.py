@@ -121,6 +121,7 @@ def _partly_delivered(
     _book_sale(changes, order, "partial", earned, cost)
     if order.partner:
         back_to_float(changes, order, "partial_refund", back, owner_account(order))
+    if order.partner or not back:
         changes.move(
             order.id,
             "partial",
@@ -142,30 +143,27 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
     changes.keep_attempt(
         replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
     )
-    if order.delivery not in ("unknown", "failed") or order.payment not in PAID_BACK:
+    dossier = changes.dossiers[order.id]
+    if order.delivery not in ("unknown", "failed") or order.payment not in PAID_BACK or dossier.open_attempt:
         says = "A supplier delivered an attempt that was refused before; the order went on without it."
         changes.troubles.append(Case("late_success", order.id, says, order.face))
         currency = order.price.currency
         changes.entries.append(
             ledger.Entry.of(
-                f"{attempt.request_id}.extra",
+                f"{order.id}.extra.{attempt.n}",
                 (f"cost:topup/{currency}", f"float:{attempt.supplier}/{currency}", cost),
             )
         )
         changes.remark(order.id, "late_delivery", attempt.n, "delivered after a definite no")
         return
     whole = delivery.face.minor >= order.face.minor
-    waiting = [
-        refund
-        for refund in changes.dossiers[order.id].refunds
-        if whole and refund.state == "due" and refund.why == "order"
-    ]
-    source = states.unknown_account(order) if order.delivery == "unknown" else owner_account(order)
+    waiting = [refund for refund in dossier.refunds if whole and refund.state == "due" and refund.why == "order"]
     if waiting:
         for refund in waiting:
             changes.keep_refund(replace(refund, state="cancelled", ask_at=None))
             changes.remark(order.id, "refund_cancelled", refund.n, "")
-        _book_sale(changes, order, "late", order.price.minor, cost, source)
+        # The price lies where that refund would have taken it from: with us, or in suspense since the deadline.
+        _book_sale(changes, order, "late", order.price.minor, cost, waiting[0].source)
         changes.move(
             order.id, "late_success", payment="captured", delivery="delivered", delivered_minor=order.face.minor
         )
