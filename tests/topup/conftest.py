@@ -25,4 +25,5 @@ def db(pool: Pool) -> Lossy:
 async def shop(db: Lossy) -> AsyncIterator[Shop]:
     shop = await Shop(db).open()
     yield shop
+    shop.world.die()
     assert shop.world.errors == [], "something that was started beside the story went wrong"
