@@ -1,7 +1,6 @@
 """Django's settings, made from ours by one call; importing this does nothing."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -145,7 +144,7 @@ def _values(
         "ALLOWED_HOSTS": sorted({where.hostname or "127.0.0.1", "127.0.0.1", "localhost", "[::1]", *hosts}),
         "CSRF_TRUSTED_ORIGINS": [f"{where.scheme}://{where.netloc}"] if where.netloc else [],
         "DATABASES": {"default": database(dsn)},
-        "INSTALLED_APPS": [*DJANGOS, *filter(find_spec, OURS)],
+        "INSTALLED_APPS": [*DJANGOS, *OURS],
         "AUTH_USER_MODEL": "people.Person",
         "DEFAULT_AUTO_FIELD": "django.db.models.BigAutoField",
         "MIDDLEWARE": list(MIDDLEWARE),
