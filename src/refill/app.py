@@ -190,6 +190,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
             Rules(payment_expiry=timedelta(seconds=settings.payment_expiry_s)),
         )
         await pool.transaction(lambda tx: _open_books(tx, trade))
+        await pool.transaction(trade.stripes.refresh)
         keyring = KeyRing(vault, pool, world)
         await keyring.refresh()
         yield House(settings, dsn, trade, world, pool, keyring)
@@ -322,12 +323,13 @@ async def work(house: House, stop: asyncio.Event) -> None:
 
 
 async def keep_house(house: House, stop: asyncio.Event) -> None:
-    """What must happen now and then: prices read anew, the clock compared, subscribers aged a few cells at a time."""
+    """What must happen now and then: prices and stripes read anew, the clock compared, subscribers aged."""
     cell = 0
     while not await _wait(stop, 5):
         try:
             await _read_prices(house)
             await read_clock(house.pool, house.world)
+            await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
         except RefillError as error:
             log.warning("housekeeping waits for the database", error=error.code)

@@ -32,6 +32,21 @@ class _Line:
     answer: Order | RefillError | None = None
 
 
+@dataclass(slots=True)
+class _Floats:
+    """Which stripe of each striped float a batch debits, and whose stripes are gathered first."""
+
+    by: str  # the first ask's id: a batch locks one stripe of a float, the next batch perhaps another
+    low: frozenset[str] = frozenset()
+    gathering: str = ""
+    gathered: int = 0
+
+    def next_gathering(self) -> str:
+        """An entry's id for each time that we gather, also when the work runs again."""
+        self.gathered += 1
+        return f"{self.gathering}.{self.gathered}"
+
+
 async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
     """Keeps orders; a repeat returns the order that its key or reference named first.
 
@@ -40,6 +55,7 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
     Raises Busy when the database does not answer.
     """
     named = [(ask, *_names(trade, ask)) for ask in asks]
+    floats = _Floats(asks[0].id if asks else "")
     runs = 0
 
     async def work(tx: Tx) -> list[Order | RefillError]:
@@ -48,10 +64,15 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
         # The work may run again after a commit in doubt, so it starts from the asks each time.
         answers: list[Order | RefillError] = []
         for batch in _in_turn([_Line(ask, content, names) for ask, content, names in named]):
-            answers += await _place_together(trade, tx, batch, again=runs > 1)
+            answers += await _place_together(trade, tx, batch, floats, again=runs > 1)
         return answers
 
-    return await trade.db.transaction(work)
+    while True:
+        try:
+            return await trade.db.transaction(work)
+        except ledger.StripesLow as found:
+            floats.low |= found.owners
+            floats.gathering = trade.world.new_id("st", cell_of_id(floats.by))
 
 
 def _in_turn(lines: Sequence[_Line]) -> Iterator[list[_Line]]:
@@ -79,13 +100,15 @@ def _equal(one: _Line, other: _Line) -> bool:
     return bool(one.names) and terms[0] == terms[1]
 
 
-async def _place_together(trade: Trade, tx: Tx, batch: Sequence[_Line], *, again: bool) -> list[Order | RefillError]:
+async def _place_together(
+    trade: Trade, tx: Tx, batch: Sequence[_Line], floats: _Floats, *, again: bool
+) -> list[Order | RefillError]:
     now = trade.world.db_now()
     await _claim(tx, batch)
     await _find_own(tx, [line for line in batch if again or not line.names])
     fresh = [line for line in batch if line.answer is None and line.first is None]
     await _quote(tx, trade, fresh)
-    await _pay(tx, [line for line in fresh if line.quote], now)
+    await _pay(tx, trade, [line for line in fresh if line.quote], floats, now)
     await _deliver_home(tx, [line for line in fresh if line.quote and line.answer is None], now)
     await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
     await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
@@ -228,28 +251,43 @@ def _is_sold(line: _Line) -> bool:
     return line.ask.payer.startswith("partner:") and line.quote is not None and line.quote.supplier == home.NAME
 
 
-async def _pay(tx: Tx, lines: Sequence[_Line], now: datetime) -> None:
-    """Takes partners' money: into the subscriber's balance on our own network, else held out of their float."""
+async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, now: datetime) -> None:
+    """Takes partners' money: into the subscriber's balance on our own network, else held out of their float.
+
+    Raises StripesLow when a stripe refuses, but perhaps not its float: nothing stands, run again and gather first.
+    """
     paying = [line for line in lines if line.ask.payer.startswith("partner:")]
     if not paying:
         return
-    for line, answer in zip(paying, await ledger.post(tx, [_entry(line) for line in paying], now), strict=True):
+    stripes = trade.stripes
+    if floats.low:
+        await stripes.hold(tx, floats.low)
+    entries = [_entry(line, stripes, floats.by) for line in paying]
+    if floats.low:
+        await ledger.gather(tx, stripes, entries, floats.low, floats.next_gathering(), now)
+    refused: set[str] = set()
+    for line, answer in zip(paying, await ledger.post(tx, entries, now), strict=True):
         if answer == ledger.Posted():
             continue
         if isinstance(answer, ledger.Refusal) and answer.why == "not_enough":
             line.answer = NotEnough("The float holds too little for this top-up; add to it and send the request again.")
+            refused.add(ledger.owner_of(answer.account))
         else:
             line.answer = NotForSale("This float cannot pay in that currency.")
+    if refused - floats.low and (low := await stripes.striped(tx, refused - floats.low)):
+        raise ledger.StripesLow(low)
 
 
-def _entry(line: _Line) -> ledger.Entry:
+def _entry(line: _Line, stripes: ledger.Stripes, by: str) -> ledger.Entry:
     ask, quote = line.ask, line.quote
     assert quote is not None
     owner, currency = ask.payer.partition(":")[2], quote.price.currency
-    float_, price = f"float:{owner}/{currency}", quote.price.minor
+    mark, price = stripes.mark(f"{owner}/{currency}", by), quote.price.minor
+    float_ = f"float:{owner}{mark}/{currency}"
     if _is_sold(line):
         assert line.subscriber is not None
-        return home.sold(f"{ask.id}.sold", float_, price, f"commission:{owner}", line.subscriber, quote.face)
+        # The commission is debited as often as the float: it goes along, stripe by stripe.
+        return home.sold(f"{ask.id}.sold", float_, price, f"commission:{owner}{mark}", line.subscriber, quote.face)
     return ledger.Entry.of(f"{ask.id}.held", (float_, f"held:{owner}/{currency}", price))
 
 

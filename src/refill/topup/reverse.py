@@ -1,5 +1,6 @@
 """Reversal on our own network: all of the credit is taken back and the payer gets the price back, or nothing happens."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from refill import cards, ledger
@@ -68,11 +69,16 @@ async def _take_back(tx: Tx, changes: Changes, order: Order) -> str:
     entries = await ledger.entries_of(tx, order.id)
     sold = f"{order.id}.sold."
     sale = [(debit, credit, minor) for id_, debit, credit, minor, _ in entries if id_.startswith(sold)]
-    mirror = ledger.Entry.of(f"{order.id}.reversed", *((credit, debit, minor) for debit, credit, minor in sale))
+    mirror = ledger.Entry.of(f"{order.id}.reversed", *_mirrored(sale))
     if await ledger.post(tx, [mirror], changes.now) != [ledger.Posted()]:
         raise CannotHappen("Part of this credit was spent, so it cannot be taken back; give the price back by hand.")
     (balance,) = {credit for _, credit, _ in sale if credit.startswith("balance:")}
     return balance.removeprefix("balance:").partition("/")[0]
+
+
+def _mirrored(legs: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+    """What undoes these transfers. What came out of a stripe comes back at the account itself."""
+    return [(credit, ledger.base_of(debit), minor) for debit, credit, minor in legs]
 
 
 async def _shorten(tx: Tx, now: datetime, order: Order, subscriber_id: str) -> datetime | None:

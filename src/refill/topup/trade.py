@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from refill.catalogue import Catalogue
 from refill.db import Database
+from refill.ledger import Stripes
 from refill.operators import Supplier
 from refill.payments import Method
 from refill.vault import Vault
@@ -47,3 +48,4 @@ class Trade:
     suppliers: Mapping[str, Supplier]
     public_url: str = "http://127.0.0.1:8000"
     rules: Rules = field(default_factory=Rules)
+    stripes: Stripes = field(default_factory=Stripes)

@@ -119,8 +119,8 @@ class Looks:
         """GET /v1/balance"""
         key = await self._caller(request, "balance")
         account = float_account(key.partner_id, key.currency)
-        found = await self._trade.db.transaction(lambda tx: ledger.balances(tx, [account]))
-        return _json(Balance(key.currency, decimal_text(found.get(account, 0), key.currency)))
+        held = await self._trade.db.transaction(lambda tx: ledger.standing(tx, account))
+        return _json(Balance(key.currency, decimal_text(held, key.currency)))
 
     async def operators(self, request: Request) -> Response:
         """GET /v1/operators: what is on sale, at this partner's prices."""
