@@ -10,7 +10,7 @@ from refill.catalogue import Quote
 from refill.channels.people import bridge
 from refill.errors import NotFound, RefillError
 from refill.money import Money, amount
-from refill.numbers import Msisdn, number_id, region, typed_msisdn
+from refill.numbers import Msisdn, number_id, typed_msisdn
 from refill.payments import Invitation
 from refill.topup import Ask, Order, flow, store
 
@@ -71,12 +71,6 @@ class Wish:
 def read_number(typed: str) -> Msisdn:
     """Raises NotANumber."""
     return typed_msisdn(typed)
-
-
-def region_of(msisdn: Msisdn, language: str) -> str:
-    """Where the number was issued, in the reader's language; empty when no more than the country is known."""
-    place = region(msisdn.digits, "en" if language == "en" else "zh")
-    return "" if place in ("中国", "China") else place
 
 
 def networks() -> list[Network]:

@@ -23,6 +23,7 @@ from refill.channels.people import bridge, limits, sealed
 from refill.channels.portal import desk, drafts, words
 from refill.channels.portal.desk import Wish
 from refill.channels.portal.drafts import Draft
+from refill.channels.portal.regions import region
 from refill.errors import BadInput, NotAnAmount, NotFound, PriceTooHigh, RefillError
 from refill.money import Money
 from refill.numbers import Msisdn
@@ -201,7 +202,7 @@ def _choice(kept: Draft) -> dict[str, Any]:
     context: dict[str, Any] = {
         "draft": kept,
         "msisdn": msisdn,
-        "region": desk.region_of(msisdn, get_language() or ""),
+        "region": region(msisdn, get_language() or ""),
         "networks": desk.networks(),
         "network": desk.network(operator) if operator else None,
     }
@@ -300,7 +301,7 @@ def _confirm(
         "wish": wish,
         "token": _token(wish, drafts.guest(request.session)),
         "network": desk.network(wish.operator),
-        "region": desk.region_of(wish.msisdn, get_language() or ""),
+        "region": region(wish.msisdn, get_language() or ""),
         "first_time": not [order for order in former if order.reference != wish.name and order.payment != "expired"],
         "again": again,
         "error": words.sentence(error) if error else "",
