@@ -15,6 +15,7 @@ from refill.cards import Subscriber
 from refill.db import Pool, Statement, Tx
 from refill.errors import BadInput, CannotHappen, NotFound
 from refill.ledger import Entry
+from refill.ledger.book import WRITE
 from refill.money import money
 from refill.topup import Order, flow, sql
 from refill.topup.check import check
@@ -279,6 +280,23 @@ async def test_a_reversal_waits_for_a_top_up_that_has_not_been_committed(shop: S
     slow.go_on.set()
     await placing
     assert (await reversing).valid_until == MORNING + VALID_FOR + FIFTY_LASTS
+    assert await findings(shop) == []
+
+
+async def test_a_guests_payment_does_not_hold_the_subscriber_before_the_balance(shop: Shop, pool: Pool) -> None:
+    """Else a reversal, which locks them in the other order, and the payment would wait for each other in a ring."""
+    order = await shop.placed(shop.partners_ask(OWN_NUMBER, "50.00 CNY"))
+    other = await shop.guests_order(OWN_NUMBER, "50.00 CNY")
+    slow = Pausing(pool, before=WRITE)
+    paying = asyncio.ensure_future(
+        flow.pay(replace(shop.trade, db=slow), [captured(f"{other.id}p1", "49.80 CNY", method="alipay")])
+    )
+    await slow.waiting.wait()
+    reversed_ = await asyncio.wait_for(reverse(shop, order), timeout=5)
+    assert reversed_.valid_until == MORNING + VALID_FOR
+    slow.go_on.set()
+    await paying
+    assert (await anna(shop)).active_until == MORNING + VALID_FOR + FIFTY_LASTS
     assert await findings(shop) == []
 
 

@@ -1,7 +1,7 @@
 """Partners whose float is kept in stripes: the same answers as in one piece, and the money comes back in one."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from tests.topup.shop import NORTHTELS, OWN_NUMBER, Lossy, Shop, table
@@ -25,6 +25,11 @@ async def split(shop: Shop, stripes: int, *, tell: bool = True) -> None:
 
 async def left(shop: Shop) -> int:
     return await shop.db.transaction(lambda tx: ledger.standing(tx, shop.float))
+
+
+async def deposit(shop: Shop, minor: int) -> None:
+    entry = ledger.Entry.of(f"{shop.world.new_id('de', 7)}.deposit", ("bank:demo/CNY", shop.float, minor))
+    await shop.db.transaction(lambda tx: ledger.post(tx, [entry], shop.world.db_now()))
 
 
 async def findings(shop: Shop) -> list[str]:
@@ -79,12 +84,37 @@ async def test_whoever_has_not_heard_of_stripes_is_told_when_refused(shop: Shop)
 
 async def test_a_lost_answer_to_commit_gathers_and_pays_once(shop: Shop, db: Lossy) -> None:
     await split(shop, 4)
-    asks = [shop.partners_ask() for _ in range(21)]
-    losing = LosesEach(db)
-    answers = await flow.place(_with(shop, losing), asks)
-    assert accepted(answers) == [True] * 20 + [False]
-    assert losing.lost == 1
-    assert (await left(shop), await findings(shop)) == (400, [])
+    asks = [shop.partners_ask(id=on_stripe(shop, "#1")), *(shop.partners_ask() for _ in range(20))]
+    losing = LosesOne(db, lambda: deposit(shop, 100))  # so that there is something else to gather when it runs again
+    trade = _with(shop, losing)
+    await shop.db.transaction(trade.stripes.refresh)
+    assert accepted(await flow.place(trade, asks)) == [True] * 20 + [False]
+    assert losing.lost
+    assert (await left(shop), await findings(shop)) == (500, [])
+
+
+async def test_a_second_float_found_low_does_not_make_us_forget_the_first(shop: Shop, db: Lossy) -> None:
+    await split(shop, 2)
+    first, shop.partner = shop.partner, shop.world.new_id("pa", 9)
+    await shop.db.transaction(lambda tx: ledger.open_accounts(tx, [ledger.Account(shop.float, 0)], shop.world.db_now()))
+    await deposit(shop, 10_000)
+    await split(shop, 2)
+    second = shop.partner
+    theirs = shop.partners_ask()
+    shop.partner = first
+    ours = [shop.partners_ask() for _ in range(11)]
+
+    async def spend_theirs() -> None:
+        shop.partner = second
+        mark = shop.trade.stripes.mark(f"{second}/CNY", ours[0].id)
+        await shop.placed(shop.partners_ask(id=on_stripe(shop, mark)))
+        shop.partner = first
+
+    between = BetweenRuns(db, spend_theirs)
+    trade = replace(_with(shop, between), stripes=shop.trade.stripes)
+    assert accepted(await flow.place(trade, [*ours, theirs])) == [True] * 12
+    assert between.runs == 3
+    assert await findings(shop) == []
 
 
 async def test_held_money_comes_back_in_one_piece(shop: Shop) -> None:
@@ -133,7 +163,10 @@ async def test_a_partner_in_one_piece_pays_for_no_statement_more(shop: Shop) -> 
 async def test_many_batches_at_once_stop_at_the_same_cent(shop: Shop, pool: Pool) -> None:
     await split(shop, 4)
     batches = [[shop.partners_ask() for _ in range(3)] for _ in range(10)]
-    answers = await asyncio.gather(*(flow.place(shop.trade, batch) for batch in batches))
+    answers, _ = await asyncio.gather(
+        asyncio.gather(*(flow.place(shop.trade, batch) for batch in batches)),
+        asyncio.gather(*(split(shop, n, tell=False) for n in (2, 6, 1, 3))),
+    )
     assert sum(accepted([answer for batch in answers for answer in batch])) == 20
     assert (await left(shop), await findings(shop)) == (400, [])
 
@@ -143,19 +176,39 @@ def _with(shop: Shop, db: object) -> Trade:
     return replace(shop.trade, db=db, stripes=Stripes())  # type: ignore[arg-type]
 
 
-class LosesEach:
+class LosesOne:
     """Loses the answer to the first commit that succeeds; a transaction that was given up is not committed."""
 
-    def __init__(self, db: Lossy) -> None:
+    def __init__(self, db: Lossy, between: Callable[[], Awaitable[None]]) -> None:
         self._db = db
-        self.lost = 0
+        self._between = between
+        self.lost = False
 
     async def transaction(self, work):  # type: ignore[no-untyped-def]
         answer = await self._db.transaction(work)
-        if not self.lost:
-            self.lost += 1
+        if self.lost:
+            return answer
+        self.lost = True
+        await self._between()
+        return await self._db.transaction(work)
+
+
+class BetweenRuns:
+    """Something happens after the first transaction, which finds a stripe low."""
+
+    def __init__(self, db: Lossy, between: Callable[[], Awaitable[None]]) -> None:
+        self._db = db
+        self._between = between
+        self.runs = 0
+
+    async def transaction(self, work):  # type: ignore[no-untyped-def]
+        self.runs += 1
+        assert self.runs < 10, "the same stripes are found low again and again"
+        try:
             return await self._db.transaction(work)
-        return answer
+        finally:
+            if self.runs == 1:
+                await self._between()
 
 
 class Listening:
