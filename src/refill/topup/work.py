@@ -128,9 +128,7 @@ class Worker:
         try:
             await flow.settle(self._trade, batch)
         except Exception:
-            if len(batch) == 1:
-                raise
-            # One answer that cannot be saved must not keep the others from being saved.
+            # One answer that cannot be saved must keep nobody from being saved, nor those that come in meanwhile.
             for answer in batch:
                 self._trade.world.start(flow.settle(self._trade, [answer]))
 
