@@ -187,7 +187,9 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
             methods,
             suppliers,
             settings.public_url,
-            Rules(payment_expiry=timedelta(seconds=settings.payment_expiry_s)),
+            Rules(
+                payment_expiry=timedelta(seconds=settings.payment_expiry_s), cooling=timedelta(seconds=settings.undo_s)
+            ),
         )
         await pool.transaction(lambda tx: _open_books(tx, trade))
         await pool.transaction(trade.stripes.refresh)
@@ -227,6 +229,33 @@ class FarEnds:
     operator_url: str
 
 
+APP_ID, SELLER_ID = "2021000000000000", "2088000000000000"  # of the simulated merchant
+
+
+def far_settings(settings: Settings, alipay_url: str = "", operator_url: str = "") -> FarEnds:
+    """The settings that lead to the simulated far ends of `refill up`, which listen on the two ports behind ours."""
+    keys = _alipay_keys(settings)
+    alipay_url = alipay_url or f"http://127.0.0.1:{settings.port + 1}"
+    operator_url = operator_url or f"http://127.0.0.1:{settings.port + 2}"
+    words: dict[str, object] = {
+        "alipay_app_id": APP_ID,
+        "alipay_seller_id": SELLER_ID,
+        "alipay_private_key_file": keys["merchant_private"],
+        "alipay_public_key_file": keys["alipay_public"],
+        "alipay_gateway": f"{alipay_url}/gateway.do",
+        "http_json_suppliers": "northtel",
+        "http_json_northtel_url": operator_url,
+        "http_json_northtel_secret": _northtel_secret(settings),
+        "http_json_northtel_dedups": "yes",
+        "http_json_northtel_not_found_final_s": "300",
+    }
+    return FarEnds(words, alipay_url, operator_url)
+
+
+def _northtel_secret(settings: Settings) -> str:
+    return _kept(settings, "northtel.secret", lambda: os.urandom(32).hex())
+
+
 @contextlib.asynccontextmanager
 async def far_ends(settings: Settings) -> AsyncIterator[FarEnds | None]:
     """Plays the other ends of the wires on loopback ports, when no real ones are set."""
@@ -238,41 +267,24 @@ async def far_ends(settings: Settings) -> AsyncIterator[FarEnds | None]:
     from refill.simulators.serve import address, listen, serving, surroundings
 
     keys = _alipay_keys(settings)
-    secret = _kept(settings, "northtel.secret", lambda: os.urandom(32).hex())
     async with surroundings() as around:
         alipay_socket, operator_socket = _near(listen, settings.port, 1), _near(listen, settings.port, 2)
-        alipay_url, operator_url = address(alipay_socket), address(operator_socket)
         alipay = AlipaySimulator(
-            app_id="2021000000000000",
-            seller_id="2088000000000000",
+            app_id=APP_ID,
+            seller_id=SELLER_ID,
             public_key=keys["merchant_public"],
             private_key=keys["alipay_private"],
-            base_url=alipay_url,
+            base_url=address(alipay_socket),
             **around,
         )
         operator = OperatorSimulator(
-            secret=secret.encode(),
-            base_url=operator_url,
+            secret=_northtel_secret(settings).encode(),
+            base_url=address(operator_socket),
             notify_url=f"{settings.public_url}/callbacks/suppliers/northtel",
             **around,
         )
         async with serving(alipay, alipay_socket), serving(operator, operator_socket):
-            yield FarEnds(
-                {
-                    "alipay_app_id": alipay.app_id,
-                    "alipay_seller_id": alipay.seller_id,
-                    "alipay_private_key_file": keys["merchant_private"],
-                    "alipay_public_key_file": keys["alipay_public"],
-                    "alipay_gateway": alipay.gateway_url,
-                    "http_json_suppliers": "northtel",
-                    "http_json_northtel_url": operator_url,
-                    "http_json_northtel_secret": secret,
-                    "http_json_northtel_dedups": "yes",
-                    "http_json_northtel_not_found_final_s": "300",
-                },
-                alipay_url,
-                operator_url,
-            )
+            yield far_settings(settings, address(alipay_socket), address(operator_socket))
 
 
 def _near(listen: Callable[..., socket.socket], port: int, offset: int) -> socket.socket:
@@ -484,14 +496,27 @@ async def up(settings: Settings, dsn: str, ready: Callable[[House, FarEnds | Non
 
 
 async def new_partner(
-    house: House, name: str, float_: Money, commission_bp: int = 0, credit_limit: Money | None = None
+    house: House,
+    name: str,
+    float_: Money,
+    *,
+    commission_bp: int = 0,
+    credit_limit: Money | None = None,
+    scopes: str = accounts.SCOPES,
 ) -> tuple[str, str]:
     """A partner with a funded float, posted from `bank:demo`; returns (partner id, API key, shown once)."""
     world, vault = house.world, house.trade.vault
 
     async def create(tx: Tx) -> tuple[str, str]:
         partner, key = await accounts.create_partner(
-            tx, world, vault, name, currency=float_.currency, commission_bp=commission_bp, credit_limit=credit_limit
+            tx,
+            world,
+            vault,
+            name,
+            currency=float_.currency,
+            commission_bp=commission_bp,
+            credit_limit=credit_limit,
+            scopes=scopes,
         )
         account = accounts.float_account(partner.id, float_.currency)
         now = world.db_now()
@@ -514,7 +539,9 @@ async def demonstrate(house: House) -> "tuple[Any, str]":
     facts = await demo.fill(house.pool, house.world, house.trade.vault)
     path = house.settings.secrets_dir / "demo-partner.key"
     with contextlib.suppress(NameTaken):
-        _, key = await new_partner(house, "Demo platform", Money(100_000_000, "CNY"))
+        _, key = await new_partner(
+            house, "Demo platform", Money(100_000_000, "CNY"), scopes=f"{accounts.SCOPES} {accounts.SUBSCRIBER}"
+        )
         path.unlink(missing_ok=True)
         _kept(house.settings, path.name, lambda: key)
         await house.keyring.refresh()

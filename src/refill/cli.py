@@ -20,7 +20,9 @@ T = TypeVar("T")
 cli = App(name="refill", version=__version__, help="Sell phone credit through every door and never lose a cent.")
 partner_commands = App(name="partner", help="Platforms that sell through us.")
 simulator_commands = App(name="simulator", help="The other ends of the wires, startable alone.")
+card_commands = App(name="cards", help="SIM cards of our own network.")
 cli.command(partner_commands)
+cli.command(card_commands)
 cli.command(simulator_commands)
 
 Data = Annotated[Path | None, Parameter(name="--data", help="Folder of the embedded database and secrets.")]
@@ -54,11 +56,11 @@ def _run(settings: Settings, what: Callable[[str], Coroutine[Any, Any, T]]) -> T
 
 
 def _in_house(settings: Settings, what: Callable[[Any], Awaitable[T]]) -> T:
-    """Runs `what` with an engine that has no doors and no simulators of its own."""
-    from refill.app import opened
+    """Runs `what` with an engine that has no doors; it reaches the simulators that `refill up` plays."""
+    from refill.app import far_settings, opened
 
     async def inside(dsn: str) -> T:
-        async with opened(settings, dsn) as house:
+        async with opened(settings, dsn, far_settings(settings) if settings.simulators else None) as house:
             return await what(house)
 
     return _run(settings, inside)
@@ -218,17 +220,73 @@ def _bar() -> Progress:
 
 @partner_commands.command
 def create(
-    name: str, /, *, float: str = "0.00", currency: str = "CNY", commission_bp: int = 0, data: Data = None
+    name: str,
+    /,
+    *,
+    float: str = "0.00",
+    currency: str = "CNY",
+    commission_bp: int = 0,
+    scopes: str = "topup balance",
+    data: Data = None,
 ) -> int:
-    """Creates a partner with a float (`--float 1000000.00`, posted from bank:demo) and prints its API key, once."""
+    """Creates a partner with a float (`--float 1000000.00`, posted from bank:demo) and prints its API key, once.
+
+    `--scopes "topup balance subscriber"` also lets the key see subscribers of our own network.
+    """
     from refill.app import new_partner
     from refill.money import Money, amount
 
     prepaid = Money(0, currency) if float.strip("0.") == "" else amount(float, currency)
 
     async def run(house: Any) -> int:
-        partner_id, key = await new_partner(house, name, prepaid, commission_bp)
+        partner_id, key = await new_partner(house, name, prepaid, commission_bp=commission_bp, scopes=scopes)
         print(f"{partner_id}\n{key}")
+        return 0
+
+    return _in_house(_settings(data), run)
+
+
+# ------------------------------------------------------------------ cards
+
+
+@card_commands.command(name="import")
+def import_(file: Path, /, *, batch: str | None = None, data: Data = None) -> int:
+    """Takes SIM cards into stock from a CSV file (iccid, imsi, kind, k, opc, perhaps msisdn), a line at a time."""
+    from refill.cards import import_cards
+
+    async def run(house: Any) -> int:
+        with file.open("rb") as lines, _bar() as bar:
+            task = bar.add_task("importing", total=None)
+            answers = await import_cards(
+                house.pool,
+                house.world,
+                house.trade.vault,
+                lines,
+                batch=batch or file.stem,
+                progress=lambda done: bar.update(task, completed=done),
+            )
+        for answer in answers:
+            if answer.result not in ("added", "already"):
+                print(f"line {answer.line}: {answer.result}: {answer.why}")
+        added = sum(answer.result == "added" for answer in answers)
+        print(f"{added} of {len(answers)} cards added")
+        return 0 if added or not answers else 1
+
+    return _in_house(_settings(data), run)
+
+
+@card_commands.command
+def activate(iccid: str, msisdn: str, /, *, days: int = 30, data: Data = None) -> int:
+    """Switches a card on for a number, from afar."""
+    from refill import cards, numbers
+
+    async def run(house: Any) -> int:
+        number = numbers.msisdn(msisdn)
+        vault, world = house.trade.vault, house.world
+        subscriber = await house.pool.transaction(
+            lambda tx: cards.activate(tx, world, vault, numbers.iccid(iccid), number, days=days)
+        )
+        print(f"{subscriber.id} {number.masked()} {subscriber.state} until {subscriber.active_until:%Y-%m-%d}")
         return 0
 
     return _in_house(_settings(data), run)

@@ -55,6 +55,7 @@ class Settings:
     simulators: bool = True  # on when no real gateway is set
     demo: bool = False  # put a shop to look at into the embedded database; off for a real business
     payment_expiry_s: int = 900
+    undo_s: int = 0  # how long a paid order waits before it is sent, so that the payer may undo it
 
     @property
     def embedded(self) -> bool:
@@ -253,5 +254,6 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "simulators": _flag,
     "demo": _flag,
     "payment_expiry_s": _whole(30, 7 * 86_400),
+    "undo_s": _whole(0, 86_400),
 }
 assert set(READERS) | {"suppliers"} == {each.name for each in fields(Settings)}

@@ -1,6 +1,8 @@
 """Who may ask us for something: partners and the API keys they show."""
 
 from refill.accounts.partners import (
+    SCOPES,
+    SUBSCRIBER,
     KeyRing,
     NameTaken,
     Partner,
@@ -15,6 +17,8 @@ from refill.accounts.partners import (
 )
 
 __all__ = [
+    "SCOPES",
+    "SUBSCRIBER",
     "KeyRing",
     "NameTaken",
     "Partner",

@@ -12,6 +12,7 @@ from refill.world import World
 
 KIND = "api_key"
 SCOPES = "topup balance"
+SUBSCRIBER = "subscriber"  # sees balances of our own network's subscribers: for our own platforms only
 REFRESH = timedelta(seconds=5)  # how long a revoked key may still open the door
 REFRESH_ON_MISS = timedelta(seconds=1)  # a flood of wrong keys must not become a flood of queries
 
@@ -70,6 +71,7 @@ async def create_partner(
     currency: str = "CNY",
     commission_bp: int = 0,
     credit_limit: Money | None = None,
+    scopes: str = SCOPES,
 ) -> tuple[Partner, str]:
     """A new partner and its first API key, whose text exists nowhere else. Raises NameTaken, BadInput.
 
@@ -95,7 +97,7 @@ async def create_partner(
     )
     if not created:
         raise NameTaken(f"There is a partner called {name!r} already.")
-    return partner, await create_key(tx, world, vault, partner.id)
+    return partner, await create_key(tx, world, vault, partner.id, scopes=scopes)
 
 
 CREATE_KEY = Statement("""

@@ -135,7 +135,7 @@ def _take(
         "deadline": changes.now + changes.rules.delivery_deadline,
     }
     if order.supplier != home.NAME:
-        changes.move(order.id, "paid", delivery="ready", wake_at=changes.now, **paid)
+        changes.move(order.id, "paid", delivery="ready", wake_at=changes.now + changes.rules.cooling, **paid)
         return "order", []
     subscriber = subscribers.get(order.number)
     if subscriber is None or subscriber.state not in home.SERVED:
@@ -240,7 +240,9 @@ async def poll_payment(trade: Trade, payment: Payment) -> None:
 
 
 async def cancel(trade: Trade, order_id: str) -> Order:
-    """A person changes their mind before paying: the order lapses now, after its payments are closed at the gateways."""
+    """A person changes their mind: unpaid, the order lapses after its payments are closed at the gateways; paid but not
+    sent, the money goes back. Once an attempt was prepared it is too late, and the order is returned as it stands.
+    """
 
     async def work(tx: Tx) -> Order:
         now = trade.world.db_now()
@@ -252,6 +254,9 @@ async def cancel(trade: Trade, order_id: str) -> Order:
         if dossier.order.payment == "unpaid":
             changes.dossiers[order_id] = replace(dossier, order=replace(dossier.order, expires_at=now))
             _close_soon(changes, order_id)
+        elif dossier.order.delivery == "ready" and not dossier.order.attempts:
+            captures = [(capture, fate) for _, capture, fate in await store.captures_of(tx, [order_id])]
+            fail(changes, order_id, captures, "cancelled by the payer")
         await changes.save(tx)
         return changes.dossiers[order_id].order
 

@@ -375,7 +375,7 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
         deadline=now + trade.rules.delivery_deadline if held and not sold else None,
         final_at=now if sold else None,
         valid_until=line.valid_until,
-        wake_at=now if held and not sold else None,
+        wake_at=now + trade.rules.cooling if held and not sold else None,
         captured_minor=quote.price.minor if held else 0,
         delivered_minor=quote.face.minor if sold else 0,
     )

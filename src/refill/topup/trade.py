@@ -21,6 +21,7 @@ class Rules:
     gateway_grace: timedelta = timedelta(
         seconds=60
     )  # clocks differ: a charge is surely over this long after its expiry
+    cooling: timedelta = timedelta(0)  # paid, but not sent yet: the payer may still undo it
     send_window: timedelta = timedelta(seconds=10)  # from the commit of an attempt to its first byte
     delivery_deadline: timedelta = timedelta(
         hours=24
