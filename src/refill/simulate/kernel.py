@@ -90,8 +90,10 @@ class Process:
         self.up = True
         self.skew_s = 0.0
         self.frozen_until = 0.0
-        self.dies_at_await = 0.0  # the chance of dying, or of freezing, at each step
-        self.freezes_at_await = 0.0
+        self.dies_at_await = 0.0  # the chance at each step
+        self.freezes_at_commit = 0.0  # the chance after each commit, three times at most
+        self.freezes_left = 3
+        self.freezes_until = 0.0  # later it does not freeze any more
         self.on_boot: Callable[[], None] = lambda: None
 
     def start(self, work: Coroutine[Any, Any, Any], ended: Ended | None = None) -> None:
@@ -120,15 +122,18 @@ class Process:
         self.kernel.note("frozen", self.name)
         self.frozen_until = self.kernel.now + seconds
 
-    def strikes(self) -> bool:
-        """Does it die, or freeze, in this very moment?"""
+    def may_die(self) -> None:
+        """Perhaps it dies in this very moment."""
         if self.dies_at_await and self.kernel.dice.random() < self.dies_at_await:
             self.kill()
-            return True
-        if self.freezes_at_await and self.kernel.dice.random() < self.freezes_at_await:
-            self.freeze(600)
-            return True
-        return False
+
+    def may_freeze(self) -> None:
+        """Perhaps it freezes now, between what it wrote down and what it does about it."""
+        if not self.freezes_left or self.kernel.now > self.freezes_until:
+            return
+        if self.kernel.dice.random() < self.freezes_at_commit:
+            self.freezes_left -= 1
+            self.freeze(self.kernel.dice.uniform(600, 1000))
 
 
 class Task:
@@ -150,7 +155,7 @@ class Task:
         if wait != self.wait:
             return
         if wait and self.alive and kernel.now >= process.frozen_until:
-            process.strikes()
+            process.may_die()
         if not self.alive:
             self.wait += 1
             kernel.grave.append(self.work)

@@ -1,93 +1,108 @@
-"""Many seeds in a row, in one process or several: what `refill simulate` does."""
+"""What `refill simulate` does: days, planted bugs, the storm; and how it tells."""
 
-import contextlib
+import argparse
+import hashlib
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
-import psycopg
-from psycopg import sql
+from rich.console import Console
+from rich.progress import track
 
-from refill.db.embedded import THROWAWAY, Server
-from refill.simulate.day import Day
-from refill.simulate.truth import judge
-from refill.simulate.world import Books
+from refill.simulate.crew import Hunt, Lived, crew, hunt, live
+from refill.simulate.mutants import MUTANTS, PAIRS, SINGLES
 
-TRACE = 40  # lines of a failing seed that are shown
-VACUUM_EVERY = 10  # seeds; emptied tables keep their dead rows until then
+T = TypeVar("T")
+SHOWN = 30  # lines of a failing seed's trace
 
 
-@dataclass(frozen=True)
-class Lived:
-    """One seed, lived through."""
+def run(tokens: Sequence[str]) -> int:
+    """What `refill simulate` does with its arguments; 0 when everything held, or every planted bug was found."""
+    asked = _parser().parse_args(tokens)
+    if asked.storm:
+        from refill.simulate.storm import run as storm
 
-    seed: int
-    orders: int
-    findings: list[str]
-    digest: str
-    trace: list[str]
-
-
-class Runner:
-    """Lives seeds one after the other in a database of its own."""
-
-    def __init__(self, dsn: str) -> None:
-        self.books = Books(dsn)
-        self._emptying = psycopg.connect(dsn, autocommit=True)
-        # As a replica no trigger speaks: append-only tables can be emptied.
-        self._emptying.execute("SET session_replication_role = replica")
-        self._lived = 0
-        rows = self._emptying.execute("""
-            SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-               AND (relname LIKE 'topup\\_%' OR relname LIKE 'ledger\\_%' OR relname LIKE 'cards\\_%'
-                    OR relname IN ('inbox_notice', 'cases_case', 'numbers_number'))
-        """).fetchall()
-        self._tables = [name for (name,) in rows]
-        empty = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in self._tables]
-        self._empty = sql.SQL("; ").join(empty).as_bytes(self._emptying)
-
-    def live(self, seed: int, orders: int = 20) -> Lived:
-        """One day from its seed, judged."""
-        self._emptying.execute(self._empty)
-        self._lived += 1
-        if self._lived % VACUUM_EVERY == 0:
-            self._emptying.execute("VACUUM")
-        day = Day(seed, self.books, orders)
-        day.run()
-        findings = judge(day)
-        day.kernel.bury()
-        placed = len({order for told in day.heard.orders.values() for order in told})
-        return Lived(seed, placed, findings, day.kernel.digest, day.kernel.trace)
-
-    def close(self) -> None:
-        self.books.connection.close()
-        self._emptying.close()
+        return storm(asked.seconds)
+    if asked.mutants or asked.pairs:
+        hunted = [(name,) for name in SINGLES] if asked.mutants else []
+        return _hunt(hunted + (list(PAIRS) if asked.pairs else []), asked.start, asked.most, asked.jobs)
+    if asked.mutant:
+        return _hunt([tuple(asked.mutant.split("+"))], asked.start, asked.most, asked.jobs)
+    if asked.seed is not None:
+        return _live([asked.seed], asked.orders, 1, whole=asked.trace)
+    return _live(range(asked.start, asked.start + asked.seeds), asked.orders, asked.jobs)
 
 
-@contextlib.contextmanager
-def database(names: Sequence[str]) -> Iterator[list[str]]:
-    """A throw-away PostgreSQL in memory with migrated databases of these names; their addresses."""
-    memory = Path("/dev/shm")  # noqa: S108
-    base = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
-    home = Path(tempfile.mkdtemp(prefix="refill-simulate-", dir=base))
-    home.chmod(0o755)
-    server = Server(home, THROWAWAY)
-    try:
-        server.start()
-        template = server.ensure_database("template_of_days")
-        # In a process of its own: Django is set up once in a process, for one database.
-        story = "import sys; from refill.channels.people.migrate import migrate; migrate(sys.argv[1])"
-        subprocess.run([sys.executable, "-c", story, template], check=True)
-        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-            for name in names:
-                statement = sql.SQL("CREATE DATABASE {} TEMPLATE template_of_days STRATEGY FILE_COPY")
-                connection.execute(statement.format(sql.Identifier(name)))
-        yield [server.dsn(name) for name in names]
-    finally:
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("refill simulate", description=run.__doc__)
+    parser.add_argument("--seeds", type=int, default=200, help="how many days")
+    parser.add_argument("--start", type=int, default=0, help="the first seed")
+    parser.add_argument("--seed", type=int, help="one day alone")
+    parser.add_argument("--trace", action="store_true", help="with --seed: everything that happened in it")
+    parser.add_argument("--orders", type=int, default=20, help="clients a day")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes side by side")
+    parser.add_argument("--mutant", metavar="NAME", type=_known, help="plant a bug, or several as a+b, and look for it")
+    parser.add_argument("--mutants", action="store_true", help="every planted bug, one at a time")
+    parser.add_argument("--pairs", action="store_true", help="pairs of planted bugs that could hide each other")
+    parser.add_argument("--most", type=int, default=100, help="seeds in which a planted bug must be found")
+    parser.add_argument("--storm", action="store_true", help="16 real connections at once instead of a simulated day")
+    parser.add_argument("--seconds", type=float, default=20, help="how long the storm blows")
+    return parser
+
+
+def _known(names: str) -> str:
+    for name in names.split("+"):
+        if name not in MUTANTS:
+            raise argparse.ArgumentTypeError(f"there is no mutant {name!r}; there are: {', '.join(MUTANTS)}")
+    return names
+
+
+def _live(seeds: Sequence[int], orders: int, jobs: int, *, whole: bool = False) -> int:
+    lived: list[Lived] = []
+    with crew(min(jobs, len(seeds))) as members:
+        for one in _progress(members.each(live, ((seed, orders) for seed in seeds)), len(seeds), "days"):
+            lived.append(one)
+            if one.findings or whole:
+                _show(one, whole)
+    lived.sort(key=lambda one: one.seed)
+    failures = sum(1 for one in lived if one.findings)
+    together = hashlib.sha256("".join(one.digest for one in lived).encode()).hexdigest()
+    print(f"digest {together[:32]}")
+    print(f"{len(lived)} seeds, {sum(one.orders for one in lived)} orders, {failures} failures")
+    return 1 if failures else 0
+
+
+def _show(one: Lived, whole: bool) -> None:
+    """A failing seed: its number, what does not hold, and what happened to the order that is named first."""
+    print(f"seed {one.seed}:")
+    for finding in one.findings[:8]:
+        print(f"  {finding}")
+    named = next((word for finding in one.findings for word in finding.split() if word.startswith("tu_")), "")
+    lines = [line for line in one.trace if whole or (named and named[:27] in line)]
+    for line in lines if whole else lines[:SHOWN]:
+        print(f"    {line}")
+
+
+def _hunt(hunted: Sequence[tuple[str, ...]], start: int, most: int, jobs: int) -> int:
+    found = 0
+    with crew(min(jobs, len(hunted))) as members:
+        tasks = ((names, start, most) for names in hunted)
+        for one in _progress(members.each(hunt, tasks), len(hunted), "mutants"):
+            found += one.seeds is not None
+            _tell(one)
+    print(f"{found} of {len(hunted)} mutants found")
+    return 0 if found == len(hunted) else 1
+
+
+def _tell(one: Hunt) -> None:
+    name = "+".join(one.names)
+    if one.seeds is None:
+        print(f"{name}: NOT found")
+    else:
+        print(f"{name}: found after {one.seeds} seeds ({one.findings[0][:100]})")
+
+
+def _progress(things: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    yield from track(things, what, total, console=console, disable=not console.is_terminal)

@@ -155,9 +155,9 @@ def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str
     main = [reference for reference in order.taken if fates.get(reference) == "order"]
     strays = [reference for reference in order.taken if reference not in main]
     for reference in strays:
-        back = [minor for minor, _ in order.back[reference]]
-        if back != [order.taken[reference]]:
-            yield f"I2: {reference} paid nothing and got back {back} of {order.taken[reference]}"
+        returned = [minor for minor, _ in order.back[reference]]
+        if returned != [order.taken[reference]]:
+            yield f"I2: {reference} paid nothing and got back {returned} of {order.taken[reference]}"
     if len(main) > 1:
         yield f"I2: {order.id} was paid {len(main)} times"
     given = sum(minor for minor, _ in order.credits) if order.supplier != "home" else order.delivered
@@ -188,13 +188,13 @@ def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str
         case "delivered" if back and not order.surprising:
             yield f"I2: {order.id} is delivered, and {back} went back"
         case "partial":
-            rest = order.price - share(order.price, given, order.face)
+            rest = paid if order.surprising else order.price - share(order.price, given, order.face)
             if given != order.delivered or back != rest:
                 yield f"I2: {order.id} was delivered in part ({given}), and {back} went back instead of {rest}"
-        case "failed" | "unknown" if back != paid:
+        case "failed" | "unknown" | "reversed" if back != paid:
             yield f"I2: {order.id} is {order.delivery}, and {back} of {paid} went back"
-        case "failed" if given:
-            yield f"I2: {order.id} is failed, and {given} was delivered"
+        case "failed" | "reversed" if given:
+            yield f"I2: {order.id} is {order.delivery}, and {given} was delivered"
     if refunds and not order.surprising and order.delivery != "partial":
         first = min(at for _, at in refunds)
         if any(at > first for _, at in order.credits):

@@ -33,7 +33,7 @@ class Knobs:
     db_slow: float
     killed_every_s: float  # 0: never
     dies_at_await: float
-    freezes_at_await: float  # for ten minutes
+    freezes_at_commit: float  # workers, for ten minutes and more
     skew_s: float
     lose_notice: float
     double_notice: float
@@ -64,7 +64,7 @@ class Knobs:
             db_slow=dice.choice((1, 1, 30)),
             killed_every_s=on(30, 150),
             dies_at_await=on(0.002, 0.01),
-            freezes_at_await=on(0.003, 0.01),
+            freezes_at_commit=on(0.05, 0.2),
             skew_s=on(30, 400),
             lose_notice=on(0.1, 0.6, 1.0),
             double_notice=on(0.2, 0.5),
@@ -80,19 +80,8 @@ class Knobs:
 
     def healed(self) -> "Knobs":
         """Nothing fails any more, except that notices may stay lost: nobody promised them."""
-        return replace(
-            self,
-            **dict.fromkeys(
-                (
-                    "lost doubled late refused db_down commit_unknown killed_every_s dies_at_await freezes_at_await"
-                    " double_notice late_notice forge_notice short_paid gateway operator"
-                ).split(),
-                0.0,
-            ),
-            lose_notice=1.0 if self.notices_stay_lost else 0.0,
-            db_slow=1,
-            drained=False,
-        )
+        none = Knobs(*(0.0,) * 19, drained=False, notices_stay_lost=self.notices_stay_lost, burst_s=self.burst_s)
+        return replace(none, db_slow=1, lose_notice=1.0 if self.notices_stay_lost else 0.0)
 
 
 class Wire:
@@ -252,7 +241,7 @@ class Books:
             dues = tx.dues()
             self.connection.commit()
             self._set_timers(dues)
-            return end.value  # type: ignore[no-any-return]
+            return end.value
         except BaseException:
             self.connection.rollback()
             raise
@@ -334,6 +323,7 @@ class VirtualDatabase(Database):
         except Exception as error:
             task.step(wait, None, error)
         else:
+            task.process.may_freeze()
             if wire.strikes("commit_unknown"):
                 task.step(wait, None, psycopg.OperationalError("the answer to COMMIT was lost"))
             else:

@@ -89,7 +89,7 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
             match answer:
                 case Done():
                     _refund_done(changes, standing)
-                case Refused(reason, _, final) if final:
+                case Refused(reason, _, final) if final and standing.state == "sent":  # told once, however often asked
                     changes.keep_refund(replace(standing, state="stuck", ask_at=None))
                     changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
                     says = f"The payment firm refuses to give the money back: {reason[:80]}."
