@@ -4,7 +4,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.types import Receive
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,6 +22,7 @@ class TooLarge(RefillError):
 
     code = "too_large"
     status = 413
+    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class TooMany(RefillError):
@@ -47,14 +48,17 @@ async def body_of(receive: Receive, limit_bytes: int = BODY_LIMIT_BYTES) -> byte
     """The whole body of an ASGI request. Raises TooLarge as soon as it is, and Gone when its sender is."""
     message = await receive()
     body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        if len(body) > limit_bytes:
-            break
+    size = len(body)
+    # A while longer we listen, because a client that is still sending does not hear an answer.
+    while message.get("more_body") and size <= 16 * limit_bytes:
         message = await receive()
-        body += message.get("body", b"")
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= limit_bytes:
+            body += part
     if message["type"] == "http.disconnect":
         raise Gone("The connection ended before the request was whole.")
-    if len(body) > limit_bytes:
+    if size > limit_bytes:
         raise TooLarge(f"The body is larger than {limit_bytes:,} bytes; send fewer rows at a time.")
     return body
 
@@ -112,7 +116,6 @@ class PatientHttp(HttpToolsProtocol):
         self._look_s = HEADERS_DEADLINE_S / 4
         self._looked_at: object = self  # the request that was under way at the last look
         self._unfinished_s = 0.0
-        self._headers_of: object = self  # the request after which bytes of new headers are counted
         self._headers_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -120,12 +123,12 @@ class PatientHttp(HttpToolsProtocol):
         self.loop.call_later(self._look_s, self._look)
 
     def data_received(self, data: bytes) -> None:
+        before = self.cycle
+        was_whole = before is None or not before.more_body
         super().data_received(data)
-        cycle = self.cycle
-        if cycle is not self._headers_of:
-            self._headers_of = cycle
+        if self.cycle is not before:
             self._headers_bytes = 0
-        elif cycle is None or not cycle.more_body:
+        elif was_whole:  # so these are headers of a request to come
             self._headers_bytes += len(data)
             if self._headers_bytes > HEADERS_LIMIT_BYTES:
                 self.transport.abort()
