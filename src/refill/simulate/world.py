@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from random import Random
@@ -24,27 +24,27 @@ Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 class Knobs:
     """How much trouble a seed makes; each seed switches on a random part of it (swarm testing)."""
 
-    lost: float  # of requests, and of answers
-    doubled: float
-    late: float  # by up to 200 s
-    refused: float  # connections
-    db_down: float
-    commit_unknown: float  # commits whose answer is lost
-    db_slow: float
-    killed_every_s: float  # 0: never
-    dies_at_await: float
-    freezes_at_commit: float  # workers, for ten minutes and more
-    skew_s: float
-    lose_notice: float
-    double_notice: float
-    late_notice: float
-    forge_notice: float
-    short_paid: float
-    gateway: float  # the chance of each trouble at the gateway
-    operator: float  # and of each of a few troubles at operators
-    drained: bool  # our float at an operator runs out, and is filled again when faults heal
-    notices_stay_lost: bool
-    burst_s: float  # within which most orders come
+    lost: float = 0.0  # of requests, and of answers
+    doubled: float = 0.0
+    late: float = 0.0  # by up to 200 s
+    refused: float = 0.0  # connections
+    db_down: float = 0.0
+    commit_unknown: float = 0.0  # commits whose answer is lost
+    db_slow: float = 1
+    killed_every_s: float = 0.0  # 0: never
+    dies_at_await: float = 0.0
+    freezes_at_commit: float = 0.0  # workers, for ten minutes and more
+    skew_s: float = 0.0
+    lose_notice: float = 0.0
+    double_notice: float = 0.0
+    late_notice: float = 0.0
+    forge_notice: float = 0.0
+    short_paid: float = 0.0
+    gateway: float = 0.0  # the chance of each trouble at the gateway
+    operator: float = 0.0  # and of each of a few troubles at operators
+    drained: bool = False  # our float at an operator runs out, and is filled again when faults heal
+    notices_stay_lost: bool = False
+    burst_s: float = 0.0  # within which most orders come
 
     @classmethod
     def draw(cls, seed: int) -> "Knobs":
@@ -80,8 +80,8 @@ class Knobs:
 
     def healed(self) -> "Knobs":
         """Nothing fails any more, except that notices may stay lost: nobody promised them."""
-        none = Knobs(*(0.0,) * 19, drained=False, notices_stay_lost=self.notices_stay_lost, burst_s=self.burst_s)
-        return replace(none, db_slow=1, lose_notice=1.0 if self.notices_stay_lost else 0.0)
+        lost = self.notices_stay_lost
+        return Knobs(lose_notice=1.0 if lost else 0.0, notices_stay_lost=lost, burst_s=self.burst_s)
 
 
 class Wire:
