@@ -12,11 +12,12 @@ from refill.topup.states import BORN, EDGES, REMARKS
 STEPS = 64
 
 HISTORIES = Statement("""
-    -- What happened to the orders of some cells, with what they are now
-    SELECT e.order_id, e.transition, e.at, o.payment, o.delivery
-      FROM topup_event e LEFT JOIN topup_order o ON o.cell = e.cell AND o.id = e.order_id
-     WHERE e.cell BETWEEN :first AND :last
-     ORDER BY e.order_id, e.at, e.n
+    -- What happened to the orders of some cells, with what they are now; either may be missing
+    SELECT coalesce(e.order_id, o.id) AS name, e.transition, e.at, o.payment, o.delivery
+      FROM (SELECT order_id, transition, at, n FROM topup_event WHERE cell BETWEEN :first AND :last) e
+      FULL JOIN (SELECT id, payment, delivery FROM topup_order WHERE cell BETWEEN :first AND :last) o
+        ON o.id = e.order_id
+     ORDER BY name, e.at, e.n
 """)
 
 MONEY = Statement("""
@@ -86,8 +87,10 @@ def _illegal(rows: Sequence[tuple[object, ...]]) -> Iterator[str]:
         payment, delivery = history[0][3], history[0][4]
         if payment is None:
             yield f"I3: {order_id} has a history, but no order."
-        elif (payment, delivery) not in replay([(str(row[1]), row[2]) for row in history]):
-            steps = " ".join(str(row[1]) for row in history)
+            continue
+        told = [(str(row[1]), row[2]) for row in history if row[1] is not None]
+        if (payment, delivery) not in replay(told):
+            steps = " ".join(transition for transition, _ in told)
             yield f"I8: {order_id} is {payment}/{delivery}, which no legal path of «{steps}» leads to."
 
 
