@@ -171,6 +171,7 @@ SET_FLOOR = Statement("""
 """)
 
 BALANCES = Statement("""
+    -- Balances of some accounts, not locked
     SELECT a.name, a.balance
       FROM unnest(:cells::smallint[], :names::text[]) AS asked (cell, name)
       JOIN ledger_account a ON a.cell = asked.cell AND a.name = asked.name

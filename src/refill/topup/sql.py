@@ -65,6 +65,7 @@ _ORDER = """
 """
 
 FIND = Statement(f"""
+    -- Orders by id, not locked
     SELECT {_ORDER}
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
       JOIN topup_order o ON o.cell = asked.cell AND o.id = asked.id
@@ -90,6 +91,7 @@ CLAIM_DUE = Statement(f"""
 """)
 
 BY_NUMBER = Statement(f"""
+    -- The latest orders of a number
     SELECT {_ORDER} FROM topup_order o WHERE o.number = :number ORDER BY o.id DESC LIMIT :most
 """)
 
@@ -133,6 +135,7 @@ EVENTS = Statement("""
 # ------------------------------------------------------------------ payments, attempts, refunds
 
 PAYMENTS = Statement("""
+    -- Payments of some orders, in the order in which they were opened
     SELECT p.order_id, p.n, p.method, p.scene, p.reference, p.minor, p.currency, p.state, p.opened_at, p.expires_at,
            p.polls, p.poll_at
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
@@ -152,6 +155,7 @@ SAVE_PAYMENTS = Statement("""
 """)
 
 ATTEMPTS = Statement("""
+    -- Attempts of some orders, the first one first
     SELECT a.order_id, a.n, a.supplier, a.request_id, a.state, a.prepared_at, a.send_before, a.hard_end, a.inquiries,
            a.inquire_at, a.their_id, a.code, a.cost_minor
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
@@ -175,6 +179,7 @@ SAVE_ATTEMPTS = Statement("""
 """)
 
 REFUNDS = Statement("""
+    -- Refunds of some orders, the first one first
     SELECT r.order_id, r.n, r.method, r.reference, r.merchant, r.transaction, r.captured_minor, r.minor, r.currency,
            r.source, r.request_id, r.state, r.why, r.opened_at, r.asks, r.ask_at, r.done_at
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
