@@ -167,5 +167,5 @@ def test_foreign_numbers_have_no_hint() -> None:
 
 
 def test_the_region_is_told_in_the_readers_language() -> None:
-    assert region("8613800138000", "zh") == "北京市"
-    assert "Beijing" in region("8613800138000", "en")
+    assert region(Msisdn("8613800138000"), "zh") == "北京市"
+    assert "Beijing" in region(Msisdn("8613800138000"), "en")

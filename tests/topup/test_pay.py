@@ -302,9 +302,19 @@ async def test_a_person_who_gives_up_is_asked_for_nothing_more(shop: Shop) -> No
     assert again.status == "cancelled"
 
 
-async def test_giving_up_after_paying_changes_nothing(shop: Shop) -> None:
+async def test_what_is_paid_but_has_not_left_can_be_undone(shop: Shop) -> None:
     order = await shop.guest_pays()
-    assert (await flow.cancel(shop.trade, order.id)).payment == "captured"
+    undone = await flow.cancel(shop.trade, order.id)
+    assert (undone.payment, undone.delivery) == ("refund_pending", "failed")
+    await shop.wait(60)
+    assert (await shop.order(order.id)).payment == "refunded"
+    assert not shop.northtel.credits and [refund.amount_minor for refund in shop.alipay.refunds] == [order.price.minor]
+
+
+async def test_what_has_left_cannot_be_undone(shop: Shop) -> None:
+    order = await shop.guest_pays()
+    await shop.wait(5)
+    assert (await flow.cancel(shop.trade, order.id)).status == "succeeded"
     with pytest.raises(NotFound):
         await flow.cancel(shop.trade, flow.new_order_id(shop.trade, "nobody"))
 

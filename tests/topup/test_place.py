@@ -121,6 +121,12 @@ async def test_two_equal_asks_in_one_batch_are_one_order(shop: Shop) -> None:
     assert await shop.balance(shop.float) == "950.20"
 
 
+async def test_the_very_same_ask_with_its_key_a_second_time_is_a_repeat(shop: Shop) -> None:
+    ask = shop.partners_ask(key="k1")
+    first, again = await shop.placed(ask), await shop.placed(ask)
+    assert (again.id, first.replayed, again.replayed) == (first.id, False, True)
+
+
 async def test_one_id_twice_in_one_batch_is_one_order(shop: Shop) -> None:
     ask = shop.partners_ask()
     one, two = await shop.place(ask, ask)

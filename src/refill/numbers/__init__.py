@@ -3,7 +3,8 @@
 from refill.numbers.iccid import iccid
 from refill.numbers.imsi import imsi
 from refill.numbers.msisdn import Msisdn, fast_msisdn, msisdn, typed_msisdn
-from refill.numbers.plan import hint, region
+from refill.numbers.plan import hint
+from refill.numbers.regions import region
 from refill.numbers.subjects import erase, learn_operator, learned, number_id, remember, reveal
 
 __all__ = [

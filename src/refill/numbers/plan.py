@@ -27,13 +27,3 @@ def hint(digits: str) -> str | None:
 def is_virtual(digits: str) -> bool:
     """Whether the prefix belongs to virtual operators (转售)."""
     return digits.startswith("86") and len(digits) == 13 and digits[2:5] in VIRTUAL
-
-
-def region(digits: str, language: str = "zh") -> str:
-    """Where the number was issued, in words: "北京市". Empty when nobody knows.
-
-    The tables take tens of megabytes and a moment to load, so they are loaded by the first page that asks.
-    """
-    from phonenumbers import geocoder, parse
-
-    return geocoder.description_for_number(parse("+" + digits), language)

@@ -104,8 +104,8 @@ async def _place_together(
     trade: Trade, tx: Tx, batch: Sequence[_Line], floats: _Floats, *, again: bool
 ) -> list[Order | RefillError]:
     now = trade.world.db_now()
-    await _claim(tx, batch)
-    await _find_own(tx, [line for line in batch if again or not line.names])
+    seen_before = await _claim(tx, batch)
+    await _find_own(tx, [line for line in batch if again or seen_before or not line.names], replayed=not again)
     fresh = [line for line in batch if line.answer is None and line.first is None]
     await _quote(tx, trade, fresh)
     await _pay(tx, trade, [line for line in fresh if line.quote], floats, now)
@@ -133,14 +133,17 @@ def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
 # ------------------------------------------------------------------ who was first
 
 
-async def _claim(tx: Tx, lines: Sequence[_Line]) -> None:
-    """Writes the keys of all asks; whoever finds one taken is a repeat (`first`) or an error."""
+async def _claim(tx: Tx, lines: Sequence[_Line]) -> bool:
+    """Writes the keys of all asks; whoever finds one taken is a repeat (`first`) or an error.
+
+    True when some key stood there already for the very order that was asked for: the same ask was placed before.
+    """
     wanted: dict[str, _Line] = {}
     for line in lines:
         for name in line.names:
             wanted.setdefault(name, line)
     if not wanted:
-        return
+        return False
     ordered = sorted((cell_of(name), name) for name in wanted)
     columns: dict[str, Any] = {
         "cells": [cell for cell, _ in ordered],
@@ -167,6 +170,7 @@ async def _claim(tx: Tx, lines: Sequence[_Line]) -> None:
             elif line.first is None:
                 line.first = owner
     await _tidy_repeats(tx, lines)
+    return written < len(ordered) - len(taken)
 
 
 async def _tidy_repeats(tx: Tx, lines: Sequence[_Line]) -> None:
@@ -183,11 +187,11 @@ async def _tidy_repeats(tx: Tx, lines: Sequence[_Line]) -> None:
     await _release(tx, [line for line in lines if line.answer is not None])
 
 
-async def _find_own(tx: Tx, lines: Sequence[_Line]) -> None:
-    """After a commit in doubt, or for an ask known by its id alone, the order may stand already: then it is the answer."""
+async def _find_own(tx: Tx, lines: Sequence[_Line], *, replayed: bool) -> None:
+    """After a commit in doubt, or when the very same ask comes twice, the order may stand already: it is the answer."""
     for line, order in zip(lines, await store.find_in(tx, [line.ask.id for line in lines]), strict=True):
         if order is not None and line.first is None and line.answer is None:
-            line.answer = replace(order, replayed=not line.names)
+            line.answer = replace(order, replayed=replayed)
 
 
 async def _release(tx: Tx, lines: Sequence[_Line]) -> None:

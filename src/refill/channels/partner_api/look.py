@@ -1,6 +1,5 @@
 """What a partner may look up: its top-ups, its float, what is on sale, and what a number tells."""
 
-import asyncio
 from datetime import datetime
 
 import msgspec
@@ -132,8 +131,7 @@ class Looks:
         """GET /v1/numbers/{msisdn}"""
         await self._caller(request, "topup")
         number = numbers.msisdn(request.path_params["msisdn"])
-        # The regions' tables are read from disk by whoever asks first.
-        region = await asyncio.to_thread(numbers.region, number.digits)
+        region = numbers.region(number)
         seller = await store.seller_for(self._trade, number)
         return _json(Number(number.e164, number.grouped(), number.country, seller, region))
 

@@ -23,10 +23,9 @@ from refill.channels.people import bridge, limits, sealed
 from refill.channels.portal import desk, drafts, words
 from refill.channels.portal.desk import Wish
 from refill.channels.portal.drafts import Draft
-from refill.channels.portal.regions import region
 from refill.errors import BadInput, NotAnAmount, NotFound, PriceTooHigh, RefillError
 from refill.money import Money
-from refill.numbers import Msisdn
+from refill.numbers import Msisdn, region
 from refill.topup import Order
 
 TOKEN_AGE_S = 30 * 60

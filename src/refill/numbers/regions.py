@@ -1,6 +1,6 @@
 """Where a Chinese number was issued, from a packed table: the library's own takes 190 MB and stalls us for seconds.
 
-`python -m refill.channels.portal.regions` packs `regions.bin` again from the geocoding data of `phonenumbers`
+`python -m refill.numbers.regions` packs `regions.bin` again from the geocoding data of `phonenumbers`
 (libphonenumber, Apache-2.0). Ranges of the first seven national digits are kept as their starts and a place each.
 """
 
@@ -14,7 +14,7 @@ from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 
-from refill.numbers import Msisdn
+from refill.numbers.msisdn import Msisdn
 
 PACKED = Path(__file__).with_name("regions.bin")
 SHOWN = 7  # national digits that tell the region
@@ -35,7 +35,7 @@ def _table() -> "tuple[array[int], array[int], list[list[str]]]":
     return starts, places, names
 
 
-def region(msisdn: Msisdn, language: str) -> str:
+def region(msisdn: Msisdn, language: str = "zh") -> str:
     """The place in words, "北京市" or "Beijing"; empty when nobody knows more than the country."""
     if not re.fullmatch(r"861[0-9]{10}", msisdn.digits):
         return ""

@@ -5,8 +5,8 @@ from random import Random
 import pytest
 from phonenumbers import geocoder, parse
 
-from refill.channels.portal.regions import region
 from refill.numbers import Msisdn
+from refill.numbers.regions import region
 
 
 @pytest.mark.parametrize(("language", "ours"), [("zh", "zh-hans"), ("en", "en")])
