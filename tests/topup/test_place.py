@@ -127,6 +127,12 @@ async def test_the_very_same_ask_with_its_key_a_second_time_is_a_repeat(shop: Sh
     assert (again.id, first.replayed, again.replayed) == (first.id, False, True)
 
 
+async def test_the_repeat_of_a_repeat_names_the_first_order(shop: Shop) -> None:
+    first = await shop.placed(shop.partners_ask(reference="R-1"))
+    again = await shop.place(*(shop.partners_ask(key="k1", reference="R-1") for _ in range(3)))
+    assert [answer.id for answer in again if isinstance(answer, Order) and answer.replayed] == [first.id] * 3
+
+
 async def test_one_id_twice_in_one_batch_is_one_order(shop: Shop) -> None:
     ask = shop.partners_ask()
     one, two = await shop.place(ask, ask)

@@ -390,6 +390,9 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
 
 async def _repeat(tx: Tx, lines: Sequence[_Line]) -> None:
     """Answers repeats with the first order: from this batch, or as it stands in the database."""
+    first_of = {line.ask.id: line.first for line in lines if line.first}
+    for line in lines:  # the repeat of a repeat in this batch is a repeat of the order that both speak of
+        line.first = first_of.get(line.first, line.first) if line.first else None
     here = {line.ask.id: line.answer for line in lines if line.first is None and line.answer is not None}
     elsewhere = sorted({line.first for line in lines if line.first and line.answer is None and line.first not in here})
     found = dict(zip(elsewhere, await store.find_in(tx, elsewhere), strict=True)) if elsewhere else {}
