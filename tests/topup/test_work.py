@@ -126,3 +126,10 @@ async def test_a_supplier_that_is_slow_holds_nobody_up(shop: Shop) -> None:
     await shop.wait(30)
     assert [(await shop.order(order.id)).status for order in (slow, quick)] == ["succeeded", "succeeded"]
     assert all(request.url.startswith(NORTHTEL) for request in shop.world.sent)
+
+
+async def test_an_order_that_was_woken_for_nothing_goes_back_to_sleep(shop: Shop) -> None:
+    order = await shop.sent("139 1234 5678")
+    await shop.sql("UPDATE topup_order SET due = created_at")
+    assert [await shop.tick(), await shop.tick()] == [1, 0]
+    assert (await shop.order(order.id)).status == "succeeded"

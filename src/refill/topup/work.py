@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import assert_never
 
 import structlog
 
@@ -110,6 +111,8 @@ class Worker:
                 await self._settle(await flow.inquire(trade, attempt, ask, resend=resend))
             case ToRefund(refund):
                 await flow.refunded(trade, refund, await flow.ask_refund(trade, refund))
+            case never:
+                assert_never(never)
 
     async def _settle(self, answer: flow.Answered) -> None:
         """Whoever finds nobody settling settles all that has come in; so answers are saved in batches by themselves."""
