@@ -62,6 +62,7 @@ class Order:
     attempts: int = 0
     parks: int = 0
     reason: str = ""
+    fence: int = 0  # counts leases: who holds an older one was overtaken
     replayed: bool = False
 
     @property
@@ -124,6 +125,7 @@ class Attempt:
     their_id: str | None = None
     code: str = ""
     cost_minor: int | None = None
+    fence: int = 0  # the lease under which it was prepared
 
 
 @dataclass(frozen=True, slots=True)

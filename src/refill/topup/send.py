@@ -38,6 +38,7 @@ def prepare(trade: Trade, changes: Changes, order: Order) -> Attempt:
         hard_end,
         0,
         hard_end + after(states.INQUIRE, 0),
+        fence=order.fence,
     )
     changes.keep_attempt(attempt)
     changes.move(order.id, "sent", n, delivery="dispatching", attempts=n, wake_at=None, detail=order.supplier)

@@ -59,7 +59,7 @@ def _settle_one(
             _delivered(changes, order, attempt, delivery, captures)
         case Refused() as no:
             _refused(changes, order, attempt, no, captures, learnt)
-        case Unknown() as doubt:
+        case doubt:
             _unsure(changes, order, attempt, doubt)
 
 
@@ -67,10 +67,12 @@ def _judge(trade: Trade, changes: Changes, attempt: Attempt, answer: Answered) -
     """What an answer means for the attempt, which may have been asked for more than once.
 
     "Never heard of it" becomes a no only where the adapter says so, and only long enough after the hard end. "Not sent"
-    speaks of one request: it is a no only for an attempt that nobody else has asked about (or sent again) meanwhile.
+    speaks of one request: it is a no only while the lease holds under which the attempt was prepared; whoever took the
+    order over since may have asked, or sent it again.
     """
     outcome = answer.outcome
-    if isinstance(outcome, Refused) and outcome.reason == NOT_SENT and (answer.by_inquiry or attempt.inquiries):
+    overtaken = answer.by_inquiry or attempt.fence != changes.seen[attempt.order_id].fence
+    if isinstance(outcome, Refused) and outcome.reason == NOT_SENT and overtaken:
         return Unknown("this request was not sent, but an earlier one may have been")
     if answer.by_inquiry and never_heard(outcome):
         wait = trade.suppliers[attempt.supplier].flags.not_found_is_final_after

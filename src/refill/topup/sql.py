@@ -61,7 +61,7 @@ _ORDER = """
     o.id, o.cell, o.payer, o.channel, o.number, o.operator, o.product, o.supplier, o.face_minor, o.face_currency,
     o.price_minor, o.currency, o.cost_minor, o.days, o.policy, o.reference, o.payment, o.delivery, o.created_at,
     o.expires_at, o.deadline, o.final_at, o.valid_until, o.wake_at, o.captured_minor, o.refunded_minor,
-    o.delivered_minor, o.attempts, o.parks, o.reason
+    o.delivered_minor, o.attempts, o.parks, o.reason, o.fence
 """
 
 FIND = Statement(f"""
@@ -157,7 +157,7 @@ SAVE_PAYMENTS = Statement("""
 ATTEMPTS = Statement("""
     -- Attempts of some orders, the first one first
     SELECT a.order_id, a.n, a.supplier, a.request_id, a.state, a.prepared_at, a.send_before, a.hard_end, a.inquiries,
-           a.inquire_at, a.their_id, a.code, a.cost_minor
+           a.inquire_at, a.their_id, a.code, a.cost_minor, a.fence
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
       JOIN topup_attempt a ON a.cell = asked.cell AND a.order_id = asked.id
      ORDER BY a.order_id, a.n
@@ -167,11 +167,11 @@ SAVE_ATTEMPTS = Statement("""
     -- Attempts, new or as they stand now
     INSERT INTO topup_attempt AS a
            (cell, order_id, n, supplier, request_id, state, prepared_at, send_before, hard_end, inquiries, inquire_at,
-            their_id, code, cost_minor)
+            their_id, code, cost_minor, fence)
     SELECT * FROM unnest(:cells::smallint[], :orders::text[], :ns::smallint[], :suppliers::text[], :requests::text[],
                          :states::text[], :prepared::timestamptz[], :sends::timestamptz[], :ends::timestamptz[],
                          :inquiries::smallint[], :inquireat::timestamptz[], :theirs::text[], :codes::text[],
-                         :costs::bigint[])
+                         :costs::bigint[], :fences::int[])
         ON CONFLICT (cell, order_id, n) DO UPDATE
        SET state = excluded.state, send_before = excluded.send_before, hard_end = excluded.hard_end,
            inquiries = excluded.inquiries, inquire_at = excluded.inquire_at, their_id = excluded.their_id,

@@ -434,6 +434,7 @@ class Changes:
                 theirs=[row.their_id for row in rows],
                 codes=[row.code for row in rows],
                 costs=[row.cost_minor for row in rows],
+                fences=[row.fence for row in rows],
             )
 
     async def _save_refunds(self, tx: Tx) -> None:

@@ -122,6 +122,7 @@ CREATE TABLE topup_attempt (
     their_id    text,                                    -- the supplier's reference
     code        text        NOT NULL DEFAULT '',
     cost_minor  bigint,
+    fence       integer     NOT NULL,                    -- the lease of the order under which it was prepared
     PRIMARY KEY (cell, order_id, n)
 );
 -- Rule 1: at most one open attempt per order
