@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg import sql
+from structlog.testing import capture_logs
 
 from refill.db.embedded import THROWAWAY, Server
 from refill.simulate.day import Day
@@ -64,7 +65,9 @@ class Runner:
         if self._lived % VACUUM_EVERY == 0:
             self._emptying.execute("VACUUM")
         day = Day(seed, self.books, orders)
-        day.run()
+        with capture_logs() as logs:
+            day.run()
+        day.kernel.errors += [f"{line}" for line in logs if line["log_level"] in ("error", "critical")]
         findings = judge(day)
         day.kernel.bury()
         gc.enable()
