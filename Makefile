@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 MESSAGES := $(shell find src -name '*.po' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test check proof bench lock assets clean
+.PHONY: help venv run test check coverage proof bench lock assets clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
@@ -28,12 +28,16 @@ run: venv ## start the whole system on this machine, with a database and simulat
 test: venv ## run the whole test suite
 	$(BIN)/python -m pytest -n 2
 
-check: venv ## what must hold before a change is accepted: format, lint, types, imports, tests
+check: venv ## what must hold before a change is accepted: format, lint, types, imports, tests, branches of the money's path
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/python -m pytest -n 2
+	$(MAKE) --no-print-directory coverage
+	$(BIN)/python -m pytest -n 2 --ignore=tests/ledger --ignore=tests/topup
+
+coverage: venv ## the tests of the ledger and of top-ups, which must take every branch
+	$(BIN)/python -m pytest -n 2 -q tests/ledger tests/topup --cov=refill.ledger --cov=refill.topup --cov-branch --cov-fail-under=100
 
 proof: venv ## live through many seeded days with planted faults (SEEDS=1500)
 	SEEDS=$(SEEDS) $(BIN)/python -m pytest -q tests/proof

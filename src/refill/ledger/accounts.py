@@ -47,11 +47,6 @@ class Account:
     floor_minor: int | None = 0
 
 
-def account(role: str, owner: str, currency: str) -> str:
-    """("clearing", "alipay", "CNY") -> "clearing:alipay/CNY"."""
-    return f"{role}:{owner}/{currency}"
-
-
 @lru_cache(65536)
 def cell_of_account(name: str) -> int:
     """An owner's id carries the cell (all accounts of one subscriber share it); other names are hashed."""
