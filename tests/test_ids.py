@@ -27,8 +27,19 @@ def test_later_ids_sort_later(at_ms: int, later_ms: int, one: int, other: int) -
     assert make_id("tu", 4095, at_ms, one) < make_id("tu", 0, at_ms + later_ms, other)
 
 
-NOT_OURS = ["", "tu", "tu_", "tu_123", "TU_1M7YT1EW03ZZ000000000001", "tu_1m80fpm803zz0000000000011", "tu_1m7yt1ew0!zz000000000001",
-            "1m7yt1ew03zz000000000001", "tu_1m7yt1ew0iiz000000000001", "北京" * 9, "tu_" + "\x00" * 24]  # fmt: skip
+NOT_OURS = [
+    "",
+    "tu",
+    "tu_",
+    "tu_123",
+    "TU_1M80FPM803ZZ000000000001",
+    "tu_1m80fpm803zz0000000000011",
+    "tu_1m80fpm80!zz000000000001",
+    "1m80fpm803zz000000000001",
+    "tu_1m80fpm80iiz000000000001",
+    "北京" * 9,
+    "tu_" + "\x00" * 24,
+]
 
 
 @pytest.mark.parametrize("text", NOT_OURS)

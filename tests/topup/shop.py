@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tests.worlds import MORNING, FixedWorld
 
-from refill import cards, catalogue, ledger, numbers
+from refill import cards, cases, catalogue, ledger, numbers
 from refill.cards import Subscriber
 from refill.db import Database, Pool, Statement, Tx
 from refill.errors import RefillError
@@ -275,8 +275,6 @@ class Shop:
         return (await self.timeline(order_id)).refunds[-1]
 
     async def cases(self, about: str) -> list[str]:
-        from refill import cases
-
         return [case.kind for case in await self.db.transaction(lambda tx: cases.about(tx, about))]
 
     async def balance(self, account: str) -> str:

@@ -1,12 +1,16 @@
 """Finding orders, by everything that a person may hold in their hands."""
 
+import psycopg
 import pytest
 from tests.topup.shop import Shop
 
-from refill import numbers
+from refill import ledger, numbers
 from refill.errors import CannotHappen, NotFound
 from refill.ids import make_id
+from refill.money import money
 from refill.numbers import msisdn
+from refill.operators import Delivery
+from refill.outcome import Done
 from refill.topup import flow, store
 from refill.topup.order import order_of, payment_reference, refund_id, request_id
 from refill.topup.store import Changes
@@ -139,11 +143,6 @@ async def test_what_the_book_refuses_stops_the_whole_change(shop: Shop) -> None:
     await shop.sql("UPDATE ledger_account SET floor = 0 WHERE name LIKE 'held:%'")
     attempt = await shop.attempt(order.id)
     # Somebody posted this delivery before, with another amount.
-    from refill import ledger
-    from refill.money import money
-    from refill.operators import Delivery
-    from refill.outcome import Done
-
     entry = ledger.Entry.of(f"{order.id}.delivered", ("bank:a/CNY", "bank:b/CNY", 1))
     await shop.db.transaction(lambda tx: ledger.post(tx, [entry], shop.world.db_now()))
     delivered = Done(Delivery("N", "8613912340021", money("50.00 CNY")))
@@ -161,3 +160,43 @@ def test_every_name_of_ours_begins_with_its_order() -> None:
     order = make_id("tu", 7, 1, 2)
     for name in (request_id(order, 3), refund_id(order, 3), payment_reference(order, 3)):
         assert order_of(name) == order and name.endswith("3") and len(name) <= 32
+
+
+# ------------------------------------------------------------------ what the database itself refuses
+
+
+BROKEN = """
+    UPDATE topup_event SET at = at                                              | append-only
+    DELETE FROM topup_event                                                     | append-only
+    TRUNCATE topup_event                                                        | append-only
+    INSERT INTO topup_event SELECT * FROM topup_event                           | duplicate key
+    INSERT INTO topup_order SELECT * FROM topup_order                           | duplicate key
+    INSERT INTO topup_capture SELECT * FROM topup_capture                       | duplicate key
+    UPDATE topup_order SET refunded_minor = captured_minor + 1                  | check constraint
+    UPDATE topup_order SET captured_minor = -1                                  | check constraint
+    UPDATE topup_order SET delivered_minor = face_minor + 1                     | check constraint
+    UPDATE topup_order SET payment = 'perhaps'                                  | check constraint
+    UPDATE topup_order SET delivery = 'perhaps'                                 | check constraint
+    UPDATE topup_attempt SET state = 'perhaps'                                  | check constraint
+    UPDATE topup_payment SET minor = 0                                          | check constraint
+    UPDATE topup_capture SET fate = 'perhaps'                                   | check constraint
+"""
+
+
+@pytest.mark.parametrize("line", [line.strip() for line in BROKEN.strip().splitlines()])
+async def test_what_no_program_can_do(shop: Shop, dsn: str, line: str) -> None:
+    await shop.guest_pays("139 1234 0021")
+    await shop.tick()
+    statement, says = (cell.strip() for cell in line.split("|"))
+    with psycopg.connect(dsn) as connection, pytest.raises(psycopg.Error, match=says):
+        connection.execute(statement.encode())
+
+
+async def test_an_order_never_has_two_attempts_that_may_still_land(shop: Shop, dsn: str) -> None:
+    """Rule 1."""
+    await shop.sent("139 1234 0021")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TEMPORARY TABLE second AS SELECT * FROM topup_attempt")
+        connection.execute("UPDATE second SET n = 2, request_id = order_id || 'a2', state = 'prepared'")
+        with pytest.raises(psycopg.errors.UniqueViolation, match="topup_attempt_open"):
+            connection.execute("INSERT INTO topup_attempt SELECT * FROM second")
