@@ -31,9 +31,9 @@ from refill.cards.subscribers import (
 )
 
 __all__ = [
-    "GRACE_LASTS",
     "ADDED",
     "ALREADY",
+    "GRACE_LASTS",
     "BadFile",
     "Bucket",
     "Card",

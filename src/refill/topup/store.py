@@ -13,7 +13,7 @@ from refill.numbers import Msisdn
 from refill.payments import Capture
 from refill.topup import sql
 from refill.topup.order import Attempt, Dossier, Order, Payment, Refund, order_of
-from refill.topup.states import due_of, is_final, legal
+from refill.topup.states import EDGES, due_of, is_final, legal
 from refill.topup.trade import Rules, Trade
 
 # ------------------------------------------------------------------ finding
@@ -101,6 +101,12 @@ class Timeline:
     cases: list[cases.CaseRow]
 
 
+def _in_order_of_life(events: list[Event]) -> list[Event]:
+    """Events of one moment stand as life goes: paid before failed."""
+    life = {transition: n for n, transition in enumerate(EDGES)}
+    return sorted(events, key=lambda event: (event.at, life.get(event.transition, len(life)), event.n))
+
+
 async def timeline(trade: Trade, order_id: str) -> Timeline:
     """Raises NotFound."""
 
@@ -113,7 +119,7 @@ async def timeline(trade: Trade, order_id: str) -> Timeline:
         return Timeline(
             order,
             (await numbers.reveal(tx, trade.vault, [order.number])).get(order.number),
-            [Event(*row) for row in await tx.rows(sql.TIMELINE, cell=order.cell, id=order.id)],
+            _in_order_of_life([Event(*row) for row in await tx.rows(sql.TIMELINE, cell=order.cell, id=order.id)]),
             list(dossier.attempts),
             list(dossier.payments),
             [capture for _, capture, _ in await captures_of(tx, [order.id])],
