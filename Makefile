@@ -11,7 +11,7 @@ MESSAGES := $(shell find src -name '*.po' 2>/dev/null)
 .PHONY: help venv run test check coverage proof bench lock assets clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 venv: $(INSTALLED) ## install everything that is locked into .venv
 
