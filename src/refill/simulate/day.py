@@ -136,7 +136,7 @@ class Day:
         wrongs = dice.sample(WRONGS, 6) if knobs.operator else []
         chances = dict.fromkeys(wrongs, knobs.operator)
         if knobs.operator:
-            chances["contradicts"] = 0.1
+            chances |= {"contradicts": 0.1, "refused": 0.1, "busy": 0.06, "partial": 0.06}
         if knobs.lose_notice:
             chances |= {"lose_notice": knobs.lose_notice, "double_notice": knobs.double_notice, "late_notice": 0.2}
         if knobs.lost:
@@ -311,19 +311,31 @@ class Day:
     async def place(self, row: dict[str, Any]) -> str | None:
         """Places one order and remembers what it was told. None: refused, or nobody answered."""
         _, answers = await self.insist("/place", [row])
-        if not answers or not isinstance(answers[0], str):
+        return self._hear(row, answers[0]) if answers else None
+
+    async def bulk(self, rows: list[dict[str, Any]]) -> None:
+        """Places several orders at once."""
+        _, answers = await self.insist("/place", rows)
+        for row, answer in zip(rows, answers or (), strict=False):
+            self._hear(row, answer)
+
+    def _hear(self, row: dict[str, Any], answer: Any) -> str | None:
+        """What a client is told of an order; None: it was refused."""
+        if not isinstance(answer, str):
             return None
         names = [f"{row['payer']} {row['key']}"]
         if row["reference"]:
             names.append(f"{row['payer']} {row['reference']}")
         for name in names:
-            self.heard.orders.setdefault(name, set()).add(answers[0])
-        return str(answers[0])
+            self.heard.orders.setdefault(name, set()).add(answer)
+        return answer
 
     async def partner(self, n: int) -> None:
         """A platform's request, with all the ways in which platforms repeat themselves."""
         row = self._row(f"partner:{self.dice.choice(self.partners)}", n)
         habit = self.dice.random()
+        if self.dice.random() < 0.15:  # several in one request, one of them twice
+            await self.bulk([row, self._row(row["payer"], 100 + n), row])
         if habit < 0.2:  # the same request twice at the same instant
             self.people.start(self.place(row))
         placed = await self.place(row)
