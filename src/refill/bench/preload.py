@@ -17,6 +17,8 @@ FACE_MINOR = 5_000
 PACK = 100_000
 OLD = 20_000  # of them can be asked for again, by their key
 
+TABLES = ("topup_key", "topup_order", "topup_event", "ledger_transfer")
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TIME = " || ".join(f"substr('{_ALPHABET}', ((ms >> {5 * place}) & 31)::int + 1, 1)" for place in range(8, -1, -1))
 _CELL = " || ".join(f"substr('{_ALPHABET}', ((s.cell >> {5 * place}) & 31)::int + 1, 1)" for place in range(2, -1, -1))

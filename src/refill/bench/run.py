@@ -252,14 +252,14 @@ class Bench:
 
         old = self._in_house(fill)
         self._old = orders
-        self._stage.settle("refill")
+        self._stage.settle(*seed.TABLES, *preload.TABLES)
         return old
 
     def _open_market(self) -> tuple[str, str]:
         if self._market is None:
             self._stage.make_ours()
             self._market = self._in_house(seed.open_market)
-            self._stage.settle("refill")
+            self._stage.settle(*seed.TABLES)
         return self._market
 
     def _in_house(self, work: Callable[[House], Coroutine[Any, Any, T]]) -> T:

@@ -17,6 +17,7 @@ DIGITS = [f"86139{n:08d}" for n in range(SUBSCRIBERS)]
 NUMBERS = ["+" + digits for digits in DIGITS]
 FLOAT = Money(10**14, "CNY")
 PACK = 1_000
+TABLES = ("cards_subscriber", "ledger_account", "numbers_number")
 
 
 def settings() -> Settings:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from refill.bench.leg import Load, Outcome
 from refill.db.embedded import Server
@@ -87,10 +88,14 @@ class Stage:
             "NAIVE_BEARER": bearer,
         }
 
-    def settle(self, database: str) -> None:
-        """Statistics and a checkpoint, so that no leg pays for what was loaded before it."""
-        with psycopg.connect(self.postgres.dsn(database), autocommit=True) as connection:
-            connection.execute("VACUUM (ANALYZE)")
+    def settle(self, *grown: str) -> None:
+        """A checkpoint, so that no leg pays for what was loaded before it; statistics of the tables that were filled.
+
+        Not of empty ones: a plan made for a table that is known to be empty would be kept while it grows.
+        """
+        with psycopg.connect(self.postgres.dsn("refill"), autocommit=True) as connection:
+            for table in grown:
+                connection.execute(sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table)))
             connection.execute("CHECKPOINT")
 
     def ask_python(self, module: str, *arguments: str) -> str:

@@ -146,7 +146,7 @@ class TopUps:
         key, idempotency_key = await self._caller(scope)
         asked = _single.read(await body_of(receive))
         headers = [_JSON] if self._rate is None else [_JSON, *_wire(self._rate.take(key.partner_id))]
-        ask = self._ask(key, asked, idempotency_key)
+        ask = self._ask(key, f"partner:{key.partner_id}", asked, idempotency_key)
         (order,) = await self.singles.submit((ask,))
         if not isinstance(order, Order):
             raise order
@@ -161,12 +161,13 @@ class TopUps:
         headers = [_JSON]
         if self._rate is not None:
             headers += _wire(self._rate.take(key.partner_id, max(1, len(asked.topups))))
+        payer = f"partner:{key.partner_id}"
         results: list[Row | None] = []
         asks: list[Ask] = []
         for n, row in enumerate(asked.topups):
             try:
                 # One key for the whole bulk names each row by its place; no header can hold the space between them.
-                asks.append(self._ask(key, row, idempotency_key and f"{idempotency_key} {n}"))
+                asks.append(self._ask(key, payer, row, idempotency_key and f"{idempotency_key} {n}"))
                 results.append(None)
             except RefillError as refused:
                 results.append(Row(refused.status, problem=problem_of(refused)))
@@ -213,7 +214,7 @@ class TopUps:
             raise BadKey("An Idempotency-Key has 1 to 255 visible ASCII characters.")
         return key, text
 
-    def _ask(self, key: PartnerKey, asked: TopUpAsk, idempotency_key: str | None) -> Ask:
+    def _ask(self, key: PartnerKey, payer: str, asked: TopUpAsk, idempotency_key: str | None) -> Ask:
         """What the flow needs to know. Raises BadInput by name; nothing is looked up yet."""
         number = fast_msisdn(asked.msisdn) or msisdn(asked.msisdn)
         face = _amount(asked.amount, asked.currency)
@@ -232,7 +233,7 @@ class TopUps:
         index = number_id(self._trade.vault, number)
         return Ask(
             id=flow.new_order_id(self._trade, index),
-            payer=f"partner:{key.partner_id}",
+            payer=payer,
             channel=CHANNEL,
             msisdn=number,
             number=index,
