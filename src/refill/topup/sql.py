@@ -125,12 +125,16 @@ MOVE = Statement("""
 """)
 
 EVENTS = Statement("""
-    -- What happened, added to the orders' timelines
+    -- What happened, added to the orders' timelines; never before what happened before it: whoever waited for an order's
+    -- lock read the clock earlier than who held it, and clocks of two processes differ
     INSERT INTO topup_event (cell, order_id, transition, n, at, detail)
-    SELECT cell, id, transition, n, :now, detail
+    SELECT t.cell, t.id, t.transition, t.n, greatest(:now::timestamptz, earlier.at), t.detail
       FROM unnest(:cells::smallint[], :ids::text[], :transitions::text[], :ns::smallint[], :details::text[])
         AS t (cell, id, transition, n, detail)
+     CROSS JOIN LATERAL (
+      SELECT max(e.at) AS at FROM topup_event e WHERE e.cell = t.cell AND e.order_id = t.id) AS earlier
 """)
+
 
 # ------------------------------------------------------------------ payments, attempts, refunds
 
