@@ -102,9 +102,9 @@ class Timeline:
 
 
 def _in_order_of_life(events: list[Event]) -> list[Event]:
-    """Events of one moment stand as life goes: paid before failed."""
+    """Events of one moment stand as life goes: resumed for the first time before sent for the second, paid before failed."""
     life = {transition: n for n, transition in enumerate(EDGES)}
-    return sorted(events, key=lambda event: (event.at, life.get(event.transition, len(life)), event.n))
+    return sorted(events, key=lambda event: (event.at, event.n, life.get(event.transition, len(life))))
 
 
 async def timeline(trade: Trade, order_id: str) -> Timeline:
