@@ -13,11 +13,14 @@ import random
 import sys
 import time
 from array import array
+from collections import deque
 from typing import cast
 
 import uvloop
 
 from refill.bench.leg import Load, Outcome
+
+BULKS_AGO = 10  # so long ago that nothing of it is still under way
 
 
 def prepare(load: Load) -> tuple[list[bytes], list[int]]:
@@ -30,6 +33,7 @@ def prepare(load: Load) -> tuple[list[bytes], list[int]]:
     )
     requests: list[bytes] = []
     first: list[int] = []
+    sent: deque[list[str]] = deque()
     for n in range(count):
         if requests and load.kind == "single" and dice.random() < load.replayed:
             if load.old and dice.random() < 0.5:
@@ -42,10 +46,12 @@ def prepare(load: Load) -> tuple[list[bytes], list[int]]:
                 first.append(first[earlier])
             continue
         if load.kind == "bulk":
+            # Rows that a bulk of a while ago held, asked for again under their references.
             rows = [_body(dice, load.numbers) for _ in range(load.rows)]
-            for row in range(load.rows):
-                if row and dice.random() < load.replayed:
-                    rows[row] = rows[row - 1]
+            if len(sent) == BULKS_AGO:
+                again = round(load.rows * load.replayed)
+                rows[:again] = sent.popleft()[-again:]
+            sent.append(rows)
             body = '{"topups":[' + ",".join(rows) + "]}"
         else:
             body = _body(dice, load.numbers)

@@ -13,6 +13,7 @@ import time
 import uvloop
 
 from refill.app import opened, settle_memory
+from refill.bench.load import BULKS_AGO
 from refill.bench.seed import DIGITS, FLOAT, settings
 from refill.money import Money
 from refill.numbers import Msisdn, number_id
@@ -25,14 +26,19 @@ FACE = Money(5_000, FLOAT.currency)
 Row = tuple[str, str, str]  # digits, key, reference
 
 
-def rows_of_a_bulk(dice: random.Random, rows: int) -> list[Row]:
-    """The content of a bulk as the door has it once it has been read, 2 % of it repeated."""
-    made: list[Row] = []
-    for n in range(rows):
-        if made and dice.random() < 0.02:
-            made.append(made[-1])
-        else:
-            made.append((dice.choice(DIGITS), f"{dice.getrandbits(96):024x} {n}", f"{dice.getrandbits(64):016x}"))
+def bulks(dice: random.Random, rows: int, count: int) -> list[list[Row]]:
+    """The contents of bulks as the door has them once they are read; 2 % are rows of an earlier one, asked for again."""
+    made: list[list[Row]] = []
+    again = round(rows * 0.02)
+    for _ in range(count):
+        bulk = [
+            (dice.choice(DIGITS), f"{dice.getrandbits(96):024x} {n}", f"{dice.getrandbits(64):016x}")
+            for n in range(rows)
+        ]
+        if len(made) >= BULKS_AGO:
+            for n, (digits, _, reference) in enumerate(made[-BULKS_AGO][-again:]):
+                bulk[n] = (digits, bulk[n][1], reference)
+        made.append(bulk)
     return made
 
 
@@ -51,7 +57,8 @@ async def measure(partner_id: str, rows: int, seconds: float) -> float:
     """Top-ups placed per second; what the rows hold is made up before the clock runs."""
     async with opened(settings(), os.environ["BENCH_DSN"]) as house:
         dice = random.Random(os.getpid())
-        prepared = [rows_of_a_bulk(dice, rows) for _ in range(int(60_000 * (seconds + 1) / rows))]
+        prepared = bulks(dice, rows, int(60_000 * (seconds + 1) / rows))
+        prepared.reverse()
         settle_memory()
         placed = 0
         began = time.perf_counter()
