@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's ch
 BUDGET = 100 * 1024
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, no other event loop can run in this thread
 def chromium() -> Iterator[Browser]:
     # As root, in a container: no sandbox of its own, and no small /dev/shm.
     arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 else []
