@@ -175,6 +175,7 @@ def test_the_operator_can_be_changed_and_the_choice_holds(page: Page, house: Hou
     page.goto("/")
     page.get_by_label("手机号码").press_sequentially("13800138001", delay=15)
     page.locator("#operator").select_option("ctcc")
+    expect(page.locator(".tile input").first).to_have_value(re.compile("ctcc"))  # the tiles are that operator's now
     page.locator(".tile", has_text="500元").click()
     page.get_by_role("button", name="下一步").click()
     expect(page.get_by_text("中国电信")).to_be_visible()
