@@ -143,6 +143,8 @@ def database(settings: Settings) -> Any:
         server.stop()
 
 
+OLDEST_POSTGRES = 150_000
+VERSION = Statement("SELECT current_setting('server_version_num')")
 CLOCK = Statement("SELECT :at::timestamptz, clock_timestamp()")
 
 
@@ -174,6 +176,9 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
     world = RealWorld()
     pool = await Pool(dsn, size=10).open()
     try:
+        version = int(await pool.transaction(lambda tx: tx.value(VERSION)))
+        if version < OLDEST_POSTGRES:
+            raise SettingsError(f"REFILL_DATABASE_URL: this is PostgreSQL {version // 10000}; 15 or newer is needed.")
         if unsafe := await pool.transaction(unsafe_settings):
             raise SettingsError(f"This database may lose acknowledged money ({', '.join(unsafe)}); switch it back on.")
         await read_clock(pool, world)

@@ -246,6 +246,27 @@ def create(
     return _in_house(_settings(data), run)
 
 
+@partner_commands.command
+def stripes(name: str, count: int, /, *, data: Data = None) -> int:
+    """Keeps a very busy partner's float in COUNT pieces (1 to 16), each of which one batch may debit at a time."""
+    from refill import accounts, ledger
+
+    async def run(house: Any) -> int:
+        world = house.world
+
+        async def split(tx: Any) -> str:
+            partner = await accounts.partner(tx, name)
+            account = accounts.float_account(partner.id, partner.currency)
+            id_ = world.new_id("st", ledger.cell_of_account(account))
+            await ledger.split(tx, account, count, id_=id_, at=world.db_now())
+            return account
+
+        print(f"{await house.pool.transaction(split)} is kept in {count}")
+        return 0
+
+    return _in_house(_settings(data), run)
+
+
 # ------------------------------------------------------------------ cards
 
 
