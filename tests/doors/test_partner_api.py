@@ -370,3 +370,39 @@ async def test_a_slow_but_living_connection_is_served_again_and_again(
     for _ in range(4):
         assert (await api.client.get("/healthz")).status_code == 200
         await asyncio.sleep(0.15)
+
+
+async def test_requests_sent_before_the_first_is_answered_are_answered_in_order(api: Api) -> None:
+    def request(n: int) -> bytes:
+        body = J(wish(reference=f"R-{n}")).encode()
+        head = f"POST /v1/topups HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.key}\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(request(1) + request(2) + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + request(3))
+    answers = []
+    for _ in range(4):
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        answers.append((await reader.readexactly(length)).decode())
+    writer.close()
+    assert [("R-1" in a, "R-2" in a, a == "ok\n", "R-3" in a) for a in answers] == [
+        tuple(n == m for m in range(4)) for n in range(4)
+    ]
+
+
+async def test_a_connection_that_is_not_kept_is_closed_after_the_answer(api: Api) -> None:
+    body = J(wish()).encode()
+    lines = (
+        "POST /v1/topups HTTP/1.1",
+        "Connection: close",
+        f"Authorization: Bearer {api.key}",
+        f"Content-Length: {len(body)}",
+    )
+    head = "\r\n".join(lines) + "\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(head.encode() + body)
+    whole = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    assert whole.startswith(b"HTTP/1.1 201")
+    assert b"connection: close" in whole

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from refill.channels.machines.limits import body_of
+from refill.channels.machines.body import body_of
 from refill.errors import NotFound
 from refill.payments import RawNotice
 from refill.topup import flow

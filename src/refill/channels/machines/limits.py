@@ -4,25 +4,14 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-from starlette.types import Receive
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
-from refill.channels.machines.json import BODY_LIMIT_BYTES
+from refill.channels.machines.quick import QuickHttp
 from refill.errors import RefillError
 
 HEADERS_LIMIT_BYTES = 64 * 1024
 HEADERS_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 30.0
-
-
-class TooLarge(RefillError):
-    """The request is larger than this address accepts."""
-
-    code = "too_large"
-    status = 413
-    headers: ClassVar[dict[str, str]] = {"Connection": "close"}
 
 
 class TooMany(RefillError):
@@ -35,32 +24,6 @@ class TooMany(RefillError):
     def __init__(self, sentence: str, headers: dict[str, str]) -> None:
         super().__init__(sentence)
         self.headers = headers
-
-
-class Gone(RefillError):
-    """The caller hung up before the request was whole."""
-
-    code = "incomplete"
-    status = 400
-
-
-async def body_of(receive: Receive, limit_bytes: int = BODY_LIMIT_BYTES) -> bytes:
-    """The whole body of an ASGI request. Raises TooLarge as soon as it is, and Gone when its sender is."""
-    message = await receive()
-    body: bytes = message.get("body", b"")
-    size = len(body)
-    # A while longer we listen, because a client that is still sending does not hear an answer.
-    while message.get("more_body") and size <= 16 * limit_bytes:
-        message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size <= limit_bytes:
-            body += part
-    if message["type"] == "http.disconnect":
-        raise Gone("The connection ended before the request was whole.")
-    if size > limit_bytes:
-        raise TooLarge(f"The body is larger than {limit_bytes:,} bytes; send fewer rows at a time.")
-    return body
 
 
 class TokenBuckets:
@@ -103,7 +66,7 @@ class TokenBuckets:
         }
 
 
-class PatientHttp(HttpToolsProtocol):
+class PatientHttp(QuickHttp):
     """uvicorn's HTTP/1.1 with an end to patience: `uvicorn.Config(http=PatientHttp)`.
 
     A connection whose headers are not whole after ten seconds, or whose body is not after thirty, is dropped: else a

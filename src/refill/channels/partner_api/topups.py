@@ -7,14 +7,13 @@ from functools import lru_cache
 from typing import Annotated
 
 import msgspec
-from starlette.types import Receive, Scope
 
 from refill.accounts import KeyRing, PartnerKey
 from refill.channels.machines.batcher import Batcher
 from refill.channels.machines.json import Reader
 from refill.channels.machines.keys import needs, partner_of
-from refill.channels.machines.lane import Reply
-from refill.channels.machines.limits import TokenBuckets, body_of
+from refill.channels.machines.lane import Headers, Reply
+from refill.channels.machines.limits import TokenBuckets
 from refill.channels.machines.problem import Problem, problem_of
 from refill.errors import BadInput, RefillError
 from refill.money import Money, amount
@@ -141,10 +140,10 @@ class TopUps:
             place, limit=ROWS_LIMIT, waiting_limit=32 * ROWS_LIMIT, patience_s=10.0, lanes=2
         )
 
-    async def one(self, scope: Scope, receive: Receive) -> Reply:
+    async def one(self, sent: Headers, body: bytes) -> Reply:
         """POST /v1/topups: 201 for a new top-up, 202 while it is processing, 200 for one that was placed before."""
-        key, idempotency_key = await self._caller(scope)
-        asked = _single.read(await body_of(receive))
+        key, idempotency_key = await self._caller(sent)
+        asked = _single.read(body)
         headers = [_JSON] if self._rate is None else [_JSON, *_wire(self._rate.take(key.partner_id))]
         ask = self._ask(key, f"partner:{key.partner_id}", asked, idempotency_key)
         (order,) = await self.singles.submit((ask,))
@@ -154,10 +153,10 @@ class TopUps:
             headers.append(_REPLAYED)
         return Reply(_status(order), headers, _encode(shown(order, ask.msisdn)))
 
-    async def many(self, scope: Scope, receive: Receive) -> Reply:
+    async def many(self, sent: Headers, body: bytes) -> Reply:
         """POST /v1/topups/bulk: 200 with a result per row; a row that is refused disturbs no other."""
-        key, idempotency_key = await self._caller(scope)
-        asked = _bulk.read(await body_of(receive))
+        key, idempotency_key = await self._caller(sent)
+        asked = _bulk.read(body)
         headers = [_JSON]
         if self._rate is not None:
             headers += _wire(self._rate.take(key.partner_id, max(1, len(asked.topups))))
@@ -189,9 +188,9 @@ class TopUps:
         await self.singles.close()
         await self.bulks.close()
 
-    async def _caller(self, scope: Scope) -> tuple[PartnerKey, str | None]:
+    async def _caller(self, sent: Headers) -> tuple[PartnerKey, str | None]:
         authorization = idempotency_key = content_type = None
-        for name, value in scope["headers"]:
+        for name, value in sent:
             if name == b"authorization":
                 authorization = value
             elif name == b"idempotency-key":
