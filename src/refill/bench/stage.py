@@ -36,17 +36,7 @@ class Stage:
         self.home = Path(tempfile.mkdtemp(prefix="refill-bench-"))
         self.home.chmod(0o755)  # the database's own user must pass through
         self.postgres = Server(self.home).start()
-        if self.client_core is not None:
-            self._pin_postgres(self.client_core)
         return self
-
-    def _pin_postgres(self, core: int) -> None:
-        """Keeps the database off the servers' core: else the kernel wakes it there, and the two take turns on it."""
-        postmaster = int((self.postgres.data / "postmaster.pid").read_text().splitlines()[0])
-        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for process in (postmaster, *map(int, children)):  # whoever is born later inherits it
-            with contextlib.suppress(ProcessLookupError):
-                os.sched_setaffinity(process, {core})
 
     def __exit__(self, *_: object) -> None:
         self.postgres.stop()
