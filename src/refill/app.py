@@ -419,6 +419,7 @@ def doors(house: House, secret_key: str) -> Callable[..., Any]:
         elif scope["type"] == "http":
             await people(scope, receive, send)
 
+    app.hot = machines.hot if settings.doors == "all" else {}  # type: ignore[attr-defined]  # for machines.quick
     return app
 
 
