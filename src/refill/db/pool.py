@@ -61,11 +61,11 @@ class PoolTx:
         self._cursor = psycopg.AsyncRawCursor(connection)
 
     async def rows(self, statement: Statement, **parameters: Any) -> list[Row]:
-        await self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        await self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
         return await self._cursor.fetchall()
 
     async def row(self, statement: Statement, **parameters: Any) -> Row | None:
-        await self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        await self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
         return await self._cursor.fetchone()
 
     async def value(self, statement: Statement, **parameters: Any) -> Any:
@@ -73,7 +73,7 @@ class PoolTx:
         return found[0] if found else None
 
     async def run(self, statement: Statement, **parameters: Any) -> int:
-        await self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        await self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
         return self._cursor.rowcount
 
 
@@ -104,7 +104,6 @@ class Pool:
             min_size=min(2, size),
             max_size=size,
             open=False,
-            check=AsyncConnectionPool.check_connection,
             kwargs={"autocommit": False},
             timeout=10,
             reconnect_timeout=60,
@@ -122,14 +121,20 @@ class Pool:
         return await rerun(self._once, work, asyncio.sleep)
 
     async def _once(self, work: Work[T]) -> T:
-        async with self._pool.connection() as connection:
-            token = in_transaction.set(True)
-            try:
-                result = await work(PoolTx(connection))
-                await connection.commit()
-                return result
-            finally:
-                in_transaction.reset(token)
+        try:
+            async with self._pool.connection() as connection:
+                token = in_transaction.set(True)
+                try:
+                    result = await work(PoolTx(connection))
+                    await connection.commit()
+                    return result
+                finally:
+                    in_transaction.reset(token)
+        except psycopg.OperationalError as error:
+            # Where one connection broke, the idle ones broke too: they are looked at now rather than at every checkout.
+            if not isinstance(error, COLLISION):
+                await self._pool.check()
+            raise
 
 
 NOT_DURABLE = Statement("""

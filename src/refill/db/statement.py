@@ -26,6 +26,7 @@ class Statement:
             return f"${names.index(match[1]) + 1}"
 
         self.text = _PARAMETER.sub(place, text.strip())
+        self.wire = self.text.encode()
         self.names = tuple(names)
         Statement.every.append(self)
 

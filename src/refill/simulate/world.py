@@ -181,7 +181,7 @@ class SyncTx:
         self.written: dict[str, None] = {}  # orders whose rows it changed
 
     def _execute(self, statement: Statement, parameters: Mapping[str, Any]) -> None:
-        self._cursor.execute(statement.text.encode(), statement.values(parameters), prepare=True)
+        self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
         if "ids" in parameters and _writes_orders(statement):
             self.written.update(dict.fromkeys(parameters["ids"]))
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from refill import cards, ledger, numbers
 from refill.cards import Subscriber
@@ -112,7 +111,7 @@ async def _place_together(
     await _deliver_home(tx, [line for line in fresh if line.quote and line.answer is None], now)
     await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
     await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
-    await _repeat(tx, batch)
+    await _repeat(tx, batch, [line for line in batch if line.first])
     return [_answered(line) for line in batch]
 
 
@@ -145,20 +144,21 @@ async def _claim(tx: Tx, lines: Sequence[_Line]) -> bool:
     if not wanted:
         return False
     ordered = sorted((cell_of(name), name) for name in wanted)
-    columns: dict[str, Any] = {
-        "cells": [cell for cell, _ in ordered],
-        "names": [name for _, name in ordered],
-    }
-    written = await tx.run(
+    missed = await tx.rows(
         sql.CLAIM_KEYS,
-        **columns,
+        cells=[cell for cell, _ in ordered],
+        names=[name for _, name in ordered],
         contents=[wanted[name].content for _, name in ordered],
         orders=[wanted[name].ask.id for _, name in ordered],
     )
     taken: dict[str, tuple[str, str]] = {}
-    if written < len(ordered):
-        for name, content, order_id in await tx.rows(sql.KEYS, **columns):
-            if order_id != wanted[name.hex].ask.id:
+    own = False
+    if missed:
+        owners = await tx.rows(sql.KEYS, cells=[cell for cell, _ in missed], names=[name for _, name in missed])
+        for name, content, order_id in owners:
+            if order_id == wanted[name.hex].ask.id:
+                own = True
+            else:
                 taken[name.hex] = (content.hex, order_id)
     for line in lines:
         for name in line.names:
@@ -170,7 +170,7 @@ async def _claim(tx: Tx, lines: Sequence[_Line]) -> bool:
             elif line.first is None:
                 line.first = owner
     await _tidy_repeats(tx, lines)
-    return written < len(ordered) - len(taken)
+    return own
 
 
 async def _tidy_repeats(tx: Tx, lines: Sequence[_Line]) -> None:
@@ -270,7 +270,7 @@ async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, no
     if floats.low:
         await ledger.gather(tx, stripes, entries, floats.low, floats.next_gathering(), now)
     refused: set[str] = set()
-    for line, answer in zip(paying, await ledger.post(tx, entries, now), strict=True):
+    for line, answer in zip(paying, await ledger.post(tx, entries, now, new=True), strict=True):
         if answer == ledger.Posted():
             continue
         if isinstance(answer, ledger.Refusal) and answer.why == "not_enough":
@@ -388,15 +388,17 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
 # ------------------------------------------------------------------ repeats
 
 
-async def _repeat(tx: Tx, lines: Sequence[_Line]) -> None:
+async def _repeat(tx: Tx, lines: Sequence[_Line], repeats: Sequence[_Line]) -> None:
     """Answers repeats with the first order: from this batch, or as it stands in the database."""
-    first_of = {line.ask.id: line.first for line in lines if line.first}
-    for line in lines:  # the repeat of a repeat in this batch is a repeat of the order that both speak of
+    if not repeats:
+        return
+    first_of = {line.ask.id: line.first for line in repeats if line.first}
+    for line in repeats:  # the repeat of a repeat in this batch is a repeat of the order that both speak of
         line.first = first_of.get(line.first, line.first) if line.first else None
     here = {line.ask.id: line.answer for line in lines if line.first is None and line.answer is not None}
     elsewhere = sorted({line.first for line in lines if line.first and line.answer is None and line.first not in here})
     found = dict(zip(elsewhere, await store.find_in(tx, elsewhere), strict=True)) if elsewhere else {}
-    for line in lines:
+    for line in repeats:
         if line.first is None or line.answer is not None:
             continue
         answer = here.get(line.first) or found.get(line.first)

@@ -6,11 +6,14 @@ from refill.db import Statement
 
 CLAIM_KEYS = Statement("""
     -- Clients' keys and references, first come; sorted by the caller so that two batches cannot wait for each other
-    INSERT INTO topup_key (cell, name, content, order_id)
-    SELECT cell, name, content, order_id
-      FROM unnest(:cells::smallint[], :names::uuid[], :contents::uuid[], :orders::text[])
-        AS asked (cell, name, content, order_id)
-        ON CONFLICT DO NOTHING
+    -- Says which were taken already; by whom, the next statement sees, whose snapshot is younger than any we waited for
+    WITH asked AS MATERIALIZED (
+      SELECT * FROM unnest(:cells::smallint[], :names::uuid[], :contents::uuid[], :orders::text[])
+        AS asked (cell, name, content, order_id)),
+    written AS (
+      INSERT INTO topup_key (cell, name, content, order_id) SELECT cell, name, content, order_id FROM asked
+          ON CONFLICT DO NOTHING RETURNING name)
+    SELECT cell, name::text FROM asked WHERE name NOT IN (SELECT name FROM written)
 """)
 
 KEYS = Statement("""
