@@ -15,7 +15,7 @@ import msgspec
 
 from refill import cases, errors
 from refill.cards import states as card_states
-from refill.channels.machines import batcher, json, keys, lane, limits, problem
+from refill.channels.machines import batcher, body, json, keys, lane, limits, problem
 from refill.channels.partner_api import app, health, look, topups
 from refill.errors import RefillError
 from refill.ledger.accounts import ROLES
@@ -221,7 +221,7 @@ def stages() -> str:
 
 # ------------------------------------------------------------------ api.md
 
-PLACES = (errors, json, keys, lane, limits, batcher, problem, topups, look, app)
+PLACES = (errors, body, json, keys, lane, limits, batcher, problem, topups, look, app)
 NOT_FOR_CLIENTS = {"error", "illegal_transition", "not_verified"}
 
 
