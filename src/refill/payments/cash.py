@@ -1,12 +1,14 @@
 """The payment method `cash`: money counted into a till, captured in the moment in which the clerk confirms it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 from refill.errors import NotVerified
 from refill.money import EXPONENT
 from refill.outcome import Done, Outcome, Refused
 from refill.payments.method import (
     ABSENT,
+    BadStatement,
     Can,
     Capture,
     Charge,
@@ -16,6 +18,7 @@ from refill.payments.method import (
     Notice,
     RawNotice,
     RefundAsk,
+    StatementLine,
 )
 from refill.world import World
 
@@ -50,6 +53,9 @@ class Cash:
 
     def acknowledge(self, accepted: bool) -> tuple[int, bytes]:
         return (204, b"") if accepted else (404, b"")
+
+    def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
+        raise BadStatement("Cash has no statement; a till is counted at the end of its shift.")
 
 
 def from_settings(settings: Mapping[str, str]) -> Method | None:

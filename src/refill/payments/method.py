@@ -1,10 +1,11 @@
 """The port of a payment method: how a person pays, how we ask what became of it, how money goes back."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from refill.errors import BadInput
 from refill.money import Money
 from refill.outcome import Done, Outcome, Refused, Unknown
 from refill.world import World
@@ -59,6 +60,17 @@ class RefundAsk:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispute:
+    """The payer's bank takes the money back, or says that it will not: a chargeback."""
+
+    transaction: str  # the gateway's number of the capture
+    state: str  # opened | won | lost
+    amount: Money
+    reason: str
+    evidence_by: datetime | None = None  # until then we may show that we delivered
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """A notice whose signature holds. `fresh` False (correctly signed, but old) triggers a query, never a drop."""
 
@@ -66,6 +78,7 @@ class Notice:
     reference: str
     capture: Capture | None  # None: about something else than money arriving; ask by query
     fresh: bool = True
+    dispute: Dispute | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +88,25 @@ class RawNotice:
     body: bytes
     headers: Mapping[str, str]
     received_at: datetime
+
+
+class BadStatement(BadInput):
+    """A statement that cannot be read, or whose totals are not the sums of its rows: nothing of it is taken."""
+
+    code = "bad_statement"
+
+
+class StatementLine(NamedTuple):
+    """One row of a firm's own statement; `minor` is above zero, in minor units of `currency`."""
+
+    kind: str  # payment | refund
+    reference: str  # ours: the charge's
+    request_id: str  # ours: the refund's; empty for a payment
+    transaction: str  # theirs: of the payment
+    minor: int
+    fee_minor: int  # what the firm keeps of it; below zero where it gives a fee back
+    currency: str
+    at: datetime
 
 
 # Answers of `query` and `close` that are definite but not money; the reasons of Refused.
@@ -93,6 +125,7 @@ class Can:
     close: bool = True
     query: bool = True
     barcode: bool = False
+    statement: bool = False
     scenes: tuple[str, ...] = ("page",)
 
 
@@ -124,6 +157,12 @@ class Method(Protocol):
     def acknowledge(self, accepted: bool) -> tuple[int, bytes]:
         """The HTTP status and body that tells the gateway to stop (or to try again later)."""
 
+    def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
+        """The rows of a statement as the firm sends it, one at a time.
+
+        Raises BadStatement at a row that cannot be read and, at the end, when the file's totals are not its rows' sums.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
@@ -140,9 +179,11 @@ __all__ = [
     "ALREADY_PAID",
     "CLOSED",
     "WAITING",
+    "BadStatement",
     "Can",
     "Capture",
     "Charge",
+    "Dispute",
     "Done",
     "Example",
     "Invitation",
@@ -152,5 +193,6 @@ __all__ = [
     "RawNotice",
     "RefundAsk",
     "Refused",
+    "StatementLine",
     "Unknown",
 ]
