@@ -111,7 +111,7 @@ async def _place_together(
     await _deliver_home(tx, [line for line in fresh if line.quote and line.answer is None], now)
     await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
     await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
-    await _repeat(tx, batch, [line for line in batch if line.first])
+    await _repeat(tx, batch, [line for line in batch if line.first and line.answer is None])
     return [_answered(line) for line in batch]
 
 
@@ -392,16 +392,14 @@ async def _repeat(tx: Tx, lines: Sequence[_Line], repeats: Sequence[_Line]) -> N
     """Answers repeats with the first order: from this batch, or as it stands in the database."""
     if not repeats:
         return
-    first_of = {line.ask.id: line.first for line in repeats if line.first}
+    first_of = {line.ask.id: line.first for line in repeats}
     for line in repeats:  # the repeat of a repeat in this batch is a repeat of the order that both speak of
-        line.first = first_of.get(line.first, line.first) if line.first else None
+        line.first = first_of.get(line.first or "", line.first)
     here = {line.ask.id: line.answer for line in lines if line.first is None and line.answer is not None}
-    elsewhere = sorted({line.first for line in lines if line.first and line.answer is None and line.first not in here})
+    elsewhere = sorted({line.first for line in repeats if line.first and line.first not in here})
     found = dict(zip(elsewhere, await store.find_in(tx, elsewhere), strict=True)) if elsewhere else {}
     for line in repeats:
-        if line.first is None or line.answer is not None:
-            continue
-        answer = here.get(line.first) or found.get(line.first)
+        answer = here.get(line.first or "") or found.get(line.first or "")
         line.answer = replace(answer, replayed=True) if isinstance(answer, Order) else answer
 
 
