@@ -14,6 +14,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 
 from refill import cases, errors
+from refill.app import port_settings
 from refill.cards import states as card_states
 from refill.channels.machines import batcher, body, json, keys, lane, limits, problem
 from refill.channels.partner_api import app, health, look, topups
@@ -68,15 +69,10 @@ def transitions() -> str:
 WHAT_A_SETTING_DOES = {
     "host": "address to listen on",
     "database_url": "your own PostgreSQL, such as `postgresql://user@host/refill`; not set: the embedded one in the data folder",
-    "alipay_gateway": "address of the gateway; not set: the simulator that comes along",
     "workers": "does this process carry out due work too?",
-    "port": "port of the pages and the API; the simulators take the two ports after it when they are free",
+    "port": "port of the pages and the API; the simulators take ports after it when they are free",
     "doors": "which doors this process opens: `all`, `people` (pages) or `machines` (API and callbacks)",
     "log_level": "how much is logged",
-    "alipay_app_id": "our application at Alipay",
-    "alipay_seller_id": "our seller number at Alipay; a notice for another seller is not believed",
-    "alipay_private_key_file": "our RSA key as PEM, readable by us alone",
-    "alipay_public_key_file": "Alipay's RSA key as PEM",
     "payment_expiry_s": "how long a person may take to pay, in seconds",
 }
 
@@ -95,7 +91,7 @@ def settings() -> str:
         if name == "demo":
             return "on with the embedded database"
         if name == "simulators":
-            return "on when `REFILL_ALIPAY_GATEWAY` is not set"
+            return "on when no payment method and no supplier is set"
         if name == "public_url":
             return "from host and port"
         if isinstance(value, bool):
@@ -108,6 +104,8 @@ def settings() -> str:
             if not says:
                 raise SystemExit(f"Say in docs/generated.py or beside it in settings.py what {name} does.")
             yield code(PREFIX + name.upper()), default(name), says
+        for name, setting in port_settings().items():
+            yield code(PREFIX + name.upper()), "not set", setting.says
 
     assert set(READERS) <= set(Settings.__dataclass_fields__)
     return table("setting|default|what it does", rows())

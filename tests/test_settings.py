@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from refill.app import port_settings
+from refill.errors import BadInput
+from refill.payments import methods_by_name
 from refill.settings import Settings, SettingsError, default_data_dir, read_secret, read_settings
 
 
 def settings(tmp_path: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    return read_settings({"REFILL_DATA_DIR": str(tmp_path), **(environ or {})})
+    return read_settings({"REFILL_DATA_DIR": str(tmp_path), **(environ or {})}, port_settings())
 
 
 def test_with_nothing_set_it_runs_on_this_machine_with_simulators() -> None:
@@ -46,7 +49,7 @@ def test_the_embedded_database_gets_the_demo_unless_it_is_switched_off(tmp_path:
 
 def test_a_supplier_brings_settings_of_its_own(tmp_path: Path) -> None:
     given = {"REFILL_HTTP_JSON_SUPPLIERS": "northtel", "REFILL_HTTP_JSON_NORTHTEL_URL": "https://n.example/"}
-    assert settings(tmp_path, given).suppliers == {
+    assert settings(tmp_path, given).ports == {
         "http_json_suppliers": "northtel",
         "http_json_northtel_url": "https://n.example/",
     }
@@ -110,8 +113,8 @@ def test_a_real_gateway_needs_all_of_its_identity(tmp_path: Path) -> None:
     }
     assert not settings(tmp_path, whole).simulators
     for name in list(whole)[1:]:
-        with pytest.raises(SettingsError, match=f"{name} is needed"):
-            settings(tmp_path, {**whole, name: ""})
+        with pytest.raises(BadInput, match=f"{name.removeprefix('REFILL_').lower()} is missing"):
+            methods_by_name(settings(tmp_path, {**whole, name: ""}).ports)
     private.chmod(0o644)
     with pytest.raises(SettingsError, match="REFILL_ALIPAY_PRIVATE_KEY_FILE.*read by everybody"):
         settings(tmp_path, whole)

@@ -5,17 +5,17 @@ import contextlib
 import gc
 import os
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 import structlog
 
-from refill import accounts, cards, catalogue, ledger, logs
+from refill import accounts, cards, catalogue, ledger, logs, operators, payments
 from refill.accounts import KeyRing
 from refill.db import Pool, Statement, Tx, unsafe_settings
 from refill.db.embedded import Server
@@ -24,10 +24,13 @@ from refill.ids import CELLS, make_id
 from refill.money import Money
 from refill.operators import Supplier, suppliers_by_name
 from refill.payments import Method, methods_by_name
-from refill.settings import Settings, SettingsError
+from refill.settings import PortSetting, Settings, SettingsError
 from refill.topup import Rules, Shelf, Trade, Worker
 from refill.vault import Vault
 from refill.world import NoAnswer, NotSent, Request, Response
+
+if TYPE_CHECKING:
+    from refill.simulators.serve import FarEnds
 
 log = structlog.get_logger()
 
@@ -206,11 +209,13 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
         await pool.close()
 
 
+def port_settings() -> dict[str, PortSetting]:
+    """The settings that payment methods and suppliers declare, for `read_settings`."""
+    return {**payments.port_settings(), **operators.port_settings()}
+
+
 def _ports(settings: Settings, far: "FarEnds | None") -> tuple[dict[str, Method], dict[str, Supplier]]:
-    words: dict[str, object] = {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-    words |= settings.suppliers
-    if far is not None:
-        words |= far.settings
+    words: dict[str, object] = {**settings.ports, **(far.settings if far else {})}
     return methods_by_name(words), suppliers_by_name(words)
 
 
@@ -225,101 +230,37 @@ async def _open_books(tx: Tx, trade: Trade) -> None:
 # ------------------------------------------------------------------ simulators beside us
 
 
-@dataclass(frozen=True, slots=True)
-class FarEnds:
-    """The simulated far ends of this process and the settings that lead to them."""
+def led(settings: Settings) -> "FarEnds | None":
+    """The far ends that `refill up` plays with these settings, for a process beside it."""
+    from refill.simulators import serve
 
-    settings: dict[str, object]
-    alipay_url: str
-    operator_url: str
-
-
-APP_ID, SELLER_ID = "2021000000000000", "2088000000000000"  # of the simulated merchant
-
-
-def far_settings(settings: Settings, alipay_url: str = "", operator_url: str = "") -> FarEnds:
-    """The settings that lead to the simulated far ends of `refill up`, which listen on the two ports behind ours."""
-    keys = _alipay_keys(settings)
-    alipay_url = alipay_url or f"http://127.0.0.1:{settings.port + 1}"
-    operator_url = operator_url or f"http://127.0.0.1:{settings.port + 2}"
-    words: dict[str, object] = {
-        "alipay_app_id": APP_ID,
-        "alipay_seller_id": SELLER_ID,
-        "alipay_private_key_file": keys["merchant_private"],
-        "alipay_public_key_file": keys["alipay_public"],
-        "alipay_gateway": f"{alipay_url}/gateway.do",
-        "http_json_suppliers": "northtel",
-        "http_json_northtel_url": operator_url,
-        "http_json_northtel_secret": _northtel_secret(settings),
-        "http_json_northtel_dedups": "yes",
-        "http_json_northtel_not_found_final_s": "300",
-    }
-    return FarEnds(words, alipay_url, operator_url)
-
-
-def _northtel_secret(settings: Settings) -> str:
-    return _kept(settings, "northtel.secret", lambda: os.urandom(32).hex())
+    return serve.led(keeping(settings.secrets_dir), settings.port) if settings.simulators else None
 
 
 @contextlib.asynccontextmanager
-async def far_ends(settings: Settings) -> AsyncIterator[FarEnds | None]:
+async def far_ends(settings: Settings) -> AsyncIterator["FarEnds | None"]:
     """Plays the other ends of the wires on loopback ports, when no real ones are set."""
     if not settings.simulators:
         yield None
         return
-    from refill.simulators.alipay import AlipaySimulator
-    from refill.simulators.operator import OperatorSimulator
-    from refill.simulators.serve import address, listen, serving, surroundings
+    from refill.simulators.serve import beside
 
-    keys = _alipay_keys(settings)
-    async with surroundings() as around:
-        alipay_socket, operator_socket = _near(listen, settings.port, 1), _near(listen, settings.port, 2)
-        alipay = AlipaySimulator(
-            app_id=APP_ID,
-            seller_id=SELLER_ID,
-            public_key=keys["merchant_public"],
-            private_key=keys["alipay_private"],
-            base_url=address(alipay_socket),
-            **around,
-        )
-        operator = OperatorSimulator(
-            secret=_northtel_secret(settings).encode(),
-            base_url=address(operator_socket),
-            notify_url=f"{settings.public_url}/callbacks/suppliers/northtel",
-            **around,
-        )
-        async with serving(alipay, alipay_socket), serving(operator, operator_socket):
-            yield far_settings(settings, address(alipay_socket), address(operator_socket))
+    async with beside(keeping(settings.secrets_dir), settings.port, settings.public_url) as far:
+        yield far
 
 
-def _near(listen: Callable[..., socket.socket], port: int, offset: int) -> socket.socket:
-    """A port beside ours, so that an address stays the same from start to start; a free one when it is taken."""
-    with contextlib.suppress(OSError):
-        return listen("127.0.0.1", port + offset if port else 0)
-    return listen("127.0.0.1", 0)
+def keeping(folder: Path) -> Callable[[str, Callable[[], str]], str]:
+    """Keeps secrets of the demonstration in a folder, each made once and readable by us alone."""
 
+    def keep(name: str, make: Callable[[], str]) -> str:
+        path = folder / name
+        if not path.exists():
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+                file.write(make())
+        return path.read_text(encoding="utf-8")
 
-def _alipay_keys(settings: Settings) -> dict[str, str]:
-    """Key pairs of the simulated merchant and gateway, made once, so that yesterday's orders still verify."""
-    import json
-
-    from refill.simulators.alipay import make_keys
-
-    def make() -> str:
-        return json.dumps(make_keys()._asdict())
-
-    kept: dict[str, str] = json.loads(_kept(settings, "alipay-simulator.json", make))
-    return kept
-
-
-def _kept(settings: Settings, name: str, make: Callable[[], str]) -> str:
-    """A secret of the demonstration, made on the first start and readable by us alone."""
-    path = settings.secrets_dir / name
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(make())
-    return path.read_text(encoding="utf-8")
+    return keep
 
 
 # ------------------------------------------------------------------ work in the background
@@ -486,7 +427,7 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-async def up(settings: Settings, dsn: str, ready: Callable[[House, FarEnds | None], Coroutine[Any, Any, None]]) -> None:
+async def up(settings: Settings, dsn: str, ready: Callable[[House, "FarEnds | None"], Coroutine[Any, Any, None]]) -> None:
     """Everything in one process: simulators, engine, worker, doors; ends in the opposite order."""
     logs.configure(settings.log_level)
     stop = stop_on_signals()
@@ -549,54 +490,6 @@ async def demonstrate(house: House) -> "tuple[Any, str]":
             house, "Demo platform", Money(100_000_000, "CNY"), scopes=f"{accounts.SCOPES} {accounts.SUBSCRIBER}"
         )
         path.unlink(missing_ok=True)
-        _kept(house.settings, path.name, lambda: key)
+        keeping(house.settings.secrets_dir)(path.name, lambda: key)
         await house.keyring.refresh()
     return facts, path.read_text(encoding="utf-8") if path.exists() else ""
-
-
-# ------------------------------------------------------------------ far ends alone
-
-
-async def standalone_alipay(
-    port: int, app_id: str, seller_id: str, merchant_key: Any, folder: Any, say: Callable[[str], None]
-) -> None:
-    """`refill simulator alipay`: serves until a signal; keys that are missing are made in `folder`."""
-    from refill.simulators.alipay import AlipaySimulator, make_keys
-    from refill.simulators.serve import address, listen, serving, surroundings
-
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (folder / "alipay_private.pem").exists():
-        for name, text in make_keys()._asdict().items():
-            path = folder / f"{name}.pem"
-            path.write_text(text)
-            path.chmod(0o600)
-    stop = stop_on_signals()
-    async with surroundings() as around:
-        listening = listen("127.0.0.1", port)
-        simulator = AlipaySimulator(
-            app_id=app_id,
-            seller_id=seller_id,
-            public_key=(merchant_key or folder / "merchant_public.pem").read_text(),
-            private_key=(folder / "alipay_private.pem").read_text(),
-            base_url=address(listening),
-            **around,
-        )
-        async with serving(simulator, listening) as url:
-            say(f"Alipay is played at {url}/gateway.do; its public key and the merchant's keys are in {folder}")
-            await stop.wait()
-
-
-async def standalone_operator(port: int, name: str, secret: str, notify_url: str, say: Callable[[str], None]) -> None:
-    """`refill simulator operator`: serves until a signal."""
-    from refill.simulators.operator import OperatorSimulator
-    from refill.simulators.serve import address, listen, serving, surroundings
-
-    stop = stop_on_signals()
-    async with surroundings() as around:
-        listening = listen("127.0.0.1", port)
-        simulator = OperatorSimulator(
-            secret=secret.encode(), name=name, base_url=address(listening), notify_url=notify_url, **around
-        )
-        async with serving(simulator, listening) as url:
-            say(f"The operator {name} is played at {url}; its front page tells which numbers do what")
-            await stop.wait()

@@ -19,11 +19,9 @@ from refill.settings import Settings, read_settings
 T = TypeVar("T")
 cli = App(name="refill", version=__version__, help="Sell phone credit through every door and never lose a cent.")
 partner_commands = App(name="partner", help="Platforms that sell through us.")
-simulator_commands = App(name="simulator", help="The other ends of the wires, startable alone.")
 card_commands = App(name="cards", help="SIM cards of our own network.")
 cli.command(partner_commands)
 cli.command(card_commands)
-cli.command(simulator_commands)
 
 Data = Annotated[Path | None, Parameter(name="--data", help="Folder of the embedded database and secrets.")]
 Port = Annotated[int | None, Parameter(name="--port", help="Port of the pages and the API.")]
@@ -42,7 +40,9 @@ def main() -> None:
 
 
 def _settings(data: Path | None = None, **overrides: object) -> Settings:
-    return read_settings(os.environ, data_dir=data, **overrides)
+    from refill.app import port_settings
+
+    return read_settings(os.environ, port_settings(), data_dir=data, **overrides)
 
 
 def _run(settings: Settings, what: Callable[[str], Coroutine[Any, Any, T]]) -> T:
@@ -57,10 +57,10 @@ def _run(settings: Settings, what: Callable[[str], Coroutine[Any, Any, T]]) -> T
 
 def _in_house(settings: Settings, what: Callable[[Any], Awaitable[T]]) -> T:
     """Runs `what` with an engine that has no doors; it reaches the simulators that `refill up` plays."""
-    from refill.app import far_settings, opened
+    from refill.app import led, opened
 
     async def inside(dsn: str) -> T:
-        async with opened(settings, dsn, far_settings(settings) if settings.simulators else None) as house:
+        async with opened(settings, dsn, led(settings)) as house:
             return await what(house)
 
     return _run(settings, inside)
@@ -123,7 +123,7 @@ async def _welcome(house: Any, far: Any) -> None:
             f"""-d '{{"msisdn":"{number.e164}","amount":"50.00","currency":"CNY","reference":"first"}}'"""
         )
         if far is not None:
-            print(f"Simulators           Alipay {far.alipay_url} · operator {far.operator_url}")
+            print(f"Simulators           {' · '.join(f'{name} {url}' for name, url in far.urls.items())}")
     await _say_ready(house, far)
 
 
@@ -341,30 +341,21 @@ def _number(text: str) -> int:
 # ------------------------------------------------------------------ simulators
 
 
-@simulator_commands.command
-def alipay(
-    *,
-    port: int = 8001,
-    app_id: str = "2021000000000000",
-    seller_id: str = "2088000000000000",
-    merchant_public_key: Path | None = None,
-    keys: Path = Path("alipay-simulator"),
+@cli.command
+def simulator(
+    name: str, /, *, port: int = 8001, keys: Path = Path("simulator-keys"), refill: str = "http://127.0.0.1:8000"
 ) -> None:
-    """Plays Alipay: its gateway, its pages where a person pays, its signed notices.
+    """Plays the other end of one wire alone: alipay, operator, … Its keys are made in the folder --keys.
 
-    Keys that are missing are made in the folder --keys: merchant_private.pem for the shop, alipay_public.pem to verify with.
+    It prints the settings that lead a Refill to it; notices that have no address of their own go to --refill.
     """
-    from refill.app import standalone_alipay
+    from refill.app import keeping, stop_on_signals
+    from refill.simulators.serve import alone
 
-    asyncio.run(standalone_alipay(port, app_id, seller_id, merchant_public_key, keys, print))
+    async def run() -> None:
+        await alone(name, keys, keeping(keys), port, refill, stop_on_signals(), print)
 
-
-@simulator_commands.command
-def operator(*, port: int = 8002, secret: str = "demo-secret", notify_url: str = "", name: str = "northtel") -> None:
-    """Plays an operator's supplier; the index page lists what each number's last digits do."""
-    from refill.app import standalone_operator
-
-    asyncio.run(standalone_operator(port, name, secret, notify_url, print))
+    asyncio.run(run())
 
 
 @cli.command

@@ -8,7 +8,7 @@ import contextlib
 import difflib
 import os
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -21,6 +21,14 @@ from refill.errors import RefillError
 PREFIX = "REFILL_"
 Doors = Literal["all", "people", "machines"]
 LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class PortSetting:
+    """A setting that a file on a shelf declares: its kind (text, secret, flag, url, file or secret_file) and what it says."""
+
+    kind: str
+    says: str
 
 
 class SettingsError(RefillError):
@@ -44,15 +52,9 @@ class Settings:
     log_level: LogLevel = "info"
     master_key_file: Path  # 32 bytes that protect all other secrets
 
-    alipay_app_id: str = ""
-    alipay_seller_id: str = ""
-    alipay_gateway: str | None = None  # None: the simulator that comes along
-    alipay_private_key_file: Path | None = None
-    alipay_public_key_file: Path | None = None
+    ports: Mapping[str, str] = field(default_factory=dict, repr=False)  # what payment methods and suppliers declare
 
-    suppliers: Mapping[str, str] = field(default_factory=dict, repr=False)  # http_json_suppliers and what they need
-
-    simulators: bool = True  # on when no real gateway is set
+    simulators: bool = True  # on when no payment method and no supplier is set
     demo: bool = False  # put a shop to look at into the embedded database; off for a real business
     payment_expiry_s: int = 900
     undo_s: int = 0  # how long a paid order waits before it is sent, so that the payer may undo it
@@ -84,29 +86,39 @@ class Settings:
         raise SettingsError(f"{PREFIX}MASTER_KEY_FILE: {path} must hold 64 hexadecimal digits.")
 
 
-def read_settings(environ: Mapping[str, str], **overrides: Any) -> Settings:
-    """The settings of this environment; `overrides` are the command line's, and None there means not given."""
+def read_settings(
+    environ: Mapping[str, str], ports: Mapping[str, PortSetting] | None = None, **overrides: Any
+) -> Settings:
+    """The settings of this environment; `overrides` are the command line's, and None there means not given.
+
+    `ports` are those that payment methods and suppliers declare, by name; a name that ends in `*` stands for many.
+    """
     given: dict[str, Any] = {
         name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)
     }
     given |= {name: value for name, value in overrides.items() if value is not None}
-    # Suppliers bring settings of their own, named after them: REFILL_HTTP_JSON_NORTHTEL_URL.
-    suppliers = {name: _text(name, given.pop(name)) for name in list(given) if name.startswith("http_json_")}
+    declared = {name: kind for name in given if name not in READERS and (kind := _declared(name, ports or {}))}
     for name in given:
-        if name not in READERS:
-            raise SettingsError(_unknown(name))
-    chosen = {name: READERS[name](name, value) for name, value in given.items() if value != ""}
+        if name not in READERS and name not in declared:
+            raise SettingsError(_unknown(name, [*READERS, *(ports or {})]))
+    of_ports = {name: PORT_READERS[kind](name, given.pop(name)) for name, kind in declared.items() if given[name] != ""}
+    chosen = {name: READERS[name](name, value) for name, value in given.items() if value != "" and name in READERS}
 
     data_dir = chosen.setdefault("data_dir", default_data_dir(environ))
     chosen.setdefault("master_key_file", data_dir / "secrets" / "master.key")
     host, port = chosen.setdefault("host", "127.0.0.1"), chosen.setdefault("port", 8000)
     shown_host = "127.0.0.1" if host == "0.0.0.0" else f"[{host}]" if ":" in host else host  # noqa: S104
     chosen.setdefault("public_url", f"http://{shown_host}:{port}")
-    chosen.setdefault("simulators", "alipay_gateway" not in chosen)
+    chosen.setdefault("simulators", not of_ports)  # who has a real partner must never believe a simulated one
     chosen.setdefault("demo", "database_url" not in chosen)
-    settings = Settings(**chosen, suppliers=suppliers)
-    _check_alipay(settings)
-    return settings
+    return Settings(**chosen, ports=of_ports)
+
+
+def _declared(name: str, ports: Mapping[str, PortSetting]) -> str | None:
+    """The kind of a shelf's setting; a supplier may bring several of one pattern: `http_json_*`."""
+    if name in ports:
+        return ports[name].kind
+    return next((one.kind for stem, one in ports.items() if stem.endswith("*") and name.startswith(stem[:-1])), None)
 
 
 def default_data_dir(environ: Mapping[str, str]) -> Path:
@@ -147,27 +159,12 @@ def _write_secret(path: Path, content: bytes) -> None:
         raise SettingsError(f"{PREFIX}MASTER_KEY_FILE: {path} cannot be written: {reason.strerror}.") from reason
 
 
-def _check_alipay(settings: Settings) -> None:
-    """A real gateway needs an identity and keys; half of them would fail with the first customer."""
-    if settings.alipay_gateway is None:
-        return
-    for name in ("alipay_app_id", "alipay_seller_id", "alipay_private_key_file", "alipay_public_key_file"):
-        if not getattr(settings, name):
-            raise SettingsError(f"{_variable(name)} is needed because {_variable('alipay_gateway')} is set.")
-    assert settings.alipay_private_key_file and settings.alipay_public_key_file
-    read_secret(settings.alipay_private_key_file, "alipay_private_key_file")
-    if not settings.alipay_public_key_file.is_file():
-        raise SettingsError(
-            f"{_variable('alipay_public_key_file')}: there is no file {settings.alipay_public_key_file}."
-        )
-
-
 def _variable(name: str) -> str:
     return PREFIX + name.upper()
 
 
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, READERS, n=1)
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
     return f"There is no setting {_variable(name)}" + (f"; did you mean {_variable(near[0])}?" if near else ".")
 
 
@@ -236,6 +233,27 @@ def _dsn(name: str, value: Any) -> str:
     return typed
 
 
+def _file(name: str, value: Any) -> str:
+    path = _path(name, value)
+    if not path.is_file():
+        raise SettingsError(f"{_variable(name)}: there is no file {path}.")
+    return str(path)
+
+
+def _secret_file(name: str, value: Any) -> str:
+    path = _path(name, value)
+    read_secret(path, name)
+    return str(path)
+
+
+PORT_READERS: dict[str, Callable[[str, Any], str]] = {
+    "text": _text,
+    "secret": _text,
+    "flag": lambda name, value: "yes" if _flag(name, value) else "no",
+    "url": _url,
+    "file": _file,
+    "secret_file": _secret_file,
+}
 READERS: dict[str, Callable[[str, Any], Any]] = {
     "data_dir": _path,
     "database_url": _dsn,
@@ -246,14 +264,9 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "workers": _flag,
     "log_level": _one_of(get_args(LogLevel)),
     "master_key_file": _path,
-    "alipay_app_id": _text,
-    "alipay_seller_id": _text,
-    "alipay_gateway": _url,
-    "alipay_private_key_file": _path,
-    "alipay_public_key_file": _path,
     "simulators": _flag,
     "demo": _flag,
     "payment_expiry_s": _whole(30, 7 * 86_400),
     "undo_s": _whole(0, 86_400),
 }
-assert set(READERS) | {"suppliers"} == {each.name for each in fields(Settings)}
+assert set(READERS) | {"ports"} == {each.name for each in fields(Settings)}

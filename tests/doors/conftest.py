@@ -18,11 +18,11 @@ import pytest
 import uvicorn
 from psycopg import sql
 
-from refill import app, demo
+from refill import app, demo, simulators
 from refill.settings import read_settings
-from refill.simulators.alipay import AlipaySimulator, make_keys
+from refill.simulators.alipay import AlipaySimulator
 from refill.simulators.operator import OperatorSimulator
-from refill.simulators.serve import address, listen, serving, surroundings
+from refill.simulators.serve import FarEnds, address, listen, serving, surroundings
 from refill.topup import Order, Trade, store
 
 T = TypeVar("T")
@@ -39,6 +39,7 @@ class House:
         self.trade: Trade
         self.alipay: AlipaySimulator
         self.northtel: OperatorSimulator
+        self.far: dict[str, Any] = {}  # every far end by its name
         self.facts: demo.DemoFacts
         self._stop = asyncio.Event()
         self._started: Future[None] = Future()
@@ -102,43 +103,29 @@ class House:
             server.should_exit = True
             await asyncio.gather(serve, work, return_exceptions=True)
 
-    async def _far_ends(self, stack: AsyncExitStack) -> app.FarEnds:
+    async def _far_ends(self, stack: AsyncExitStack) -> FarEnds:
+        """Every far end of the shelf on a port of its own; `far` has them by name."""
         around = await stack.enter_async_context(surroundings())
-        keys = make_keys()
-        at_alipay, at_operator = listen(), listen()
-        self.alipay = AlipaySimulator(
-            app_id="2021000000000000",
-            seller_id="2088000000000000",
-            public_key=keys.merchant_public,
-            private_key=keys.alipay_private,
-            base_url=address(at_alipay),
-            **around,
-        )
-        self.northtel = OperatorSimulator(
-            secret=b"between us and northtel",
-            base_url=address(at_operator),
-            notify_url=f"{self.url}/callbacks/suppliers/northtel",
-            **around,
-        )
-        await stack.enter_async_context(serving(self.alipay, at_alipay))
-        await stack.enter_async_context(serving(self.northtel, at_operator))
-        words: dict[str, object] = {
-            "alipay_app_id": self.alipay.app_id,
-            "alipay_seller_id": self.alipay.seller_id,
-            "alipay_private_key_file": keys.merchant_private,
-            "alipay_public_key_file": keys.alipay_public,
-            "alipay_gateway": self.alipay.gateway_url,
-            "http_json_suppliers": "northtel",
-            "http_json_northtel_url": address(at_operator),
-            "http_json_northtel_secret": "between us and northtel",
-            "http_json_northtel_dedups": "yes",
-            "http_json_northtel_not_found_final_s": "300",
-        }
-        return app.FarEnds(words, address(at_alipay), address(at_operator))
+        kept: dict[str, str] = {}
+
+        def keep(name: str, make: Callable[[], str]) -> str:
+            if name not in kept:
+                kept[name] = make()
+            return kept[name]
+
+        settings: dict[str, object] = {}
+        urls = {}
+        for name, file in simulators.shelf().items():
+            listening = listen()
+            self.far[name] = file.plays(keep, address(listening), self.url, around)
+            urls[name] = await stack.enter_async_context(serving(self.far[name], listening))
+            settings |= file.leads(keep, urls[name])
+        self.alipay, self.northtel = self.far["alipay"], self.far["operator"]
+        return FarEnds(settings, urls)
 
 
 @contextlib.asynccontextmanager
-async def _opened_without_care(settings: Any, dsn: str, far: app.FarEnds) -> Any:
+async def _opened_without_care(settings: Any, dsn: str, far: FarEnds) -> Any:
     """The engine on the run's throw-away server, which is fast because it promises nothing over a power cut."""
     careful = app.unsafe_settings
 

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 from refill.operators.supplier import Delivery, Example, Flags, Recharge, Supplier, SupplierNotice
+from refill.settings import PortSetting
 
 GROUP = "refill.operators"  # entry points of other people's packages: each names a module such as ours
 _NOT_SUPPLIERS = {"supplier", "home"}  # the port, and our own network, which answers inside our transaction
@@ -15,13 +16,18 @@ _NOT_SUPPLIERS = {"supplier", "home"}  # the port, and our own network, which an
 def shelf() -> dict[str, ModuleType]:
     """Every file on the shelf by its NAME: ours, then other people's.
 
-    A file defines `NAME`, `from_settings(settings) -> list[Supplier]` (one adapter may serve several suppliers) and
-    `EXAMPLES() -> (Supplier, [Example, …])`.
+    A file defines `NAME`, `SETTINGS`, `from_settings(settings) -> list[Supplier]` (one adapter may serve several
+    suppliers) and `EXAMPLES() -> (Supplier, [Example, …])`.
     """
     ours = (file.name for file in pkgutil.iter_modules(__path__) if file.name not in _NOT_SUPPLIERS)
     files = [import_module(f"{__name__}.{name}") for name in ours]
     files += [found.load() for found in entry_points(group=GROUP)]
     return {file.NAME: file for file in files}
+
+
+def port_settings() -> dict[str, PortSetting]:
+    """The settings that the suppliers on the shelf declare."""
+    return {name: setting for file in shelf().values() for name, setting in file.SETTINGS.items()}
 
 
 def suppliers_by_name(settings: Mapping[str, object]) -> dict[str, Supplier]:
@@ -37,6 +43,7 @@ __all__ = [
     "Recharge",
     "Supplier",
     "SupplierNotice",
+    "port_settings",
     "shelf",
     "suppliers_by_name",
 ]

@@ -28,6 +28,7 @@ from refill.errors import BadInput, NotAnAmount, NotVerified
 from refill.money import Money, amount
 from refill.operators.supplier import Delivery, Example, Flags, Recharge, Supplier, SupplierNotice
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
+from refill.settings import PortSetting
 from refill.world import NoAnswer, NotSent, Request, Response, World, call
 
 NAME = "http_json"
@@ -177,6 +178,14 @@ def signature(secret: bytes, *lines: str, body: bytes = b"") -> str:
     return hmac.new(
         secret, b"\n".join([line.encode("utf-8", "replace") for line in lines] + [body]), sha256
     ).hexdigest()
+
+
+SETTINGS = {
+    "http_json_suppliers": PortSetting(
+        "text", "names of suppliers that speak our generic protocol, such as `northtel`"
+    ),
+    "http_json_*": PortSetting("text", "what each of them needs, such as `REFILL_HTTP_JSON_NORTHTEL_URL`"),
+}
 
 
 def from_settings(settings: Mapping[str, str]) -> list[Supplier]:

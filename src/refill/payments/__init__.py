@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
 
+from refill.errors import BadInput
 from refill.payments.method import (
     ABSENT,
     ALREADY_PAID,
@@ -24,6 +25,7 @@ from refill.payments.method import (
     RefundAsk,
     StatementLine,
 )
+from refill.settings import PortSetting
 
 GROUP = "refill.payments"  # entry points of other people's packages: each names a module such as ours
 
@@ -31,7 +33,8 @@ GROUP = "refill.payments"  # entry points of other people's packages: each names
 def shelf() -> dict[str, ModuleType]:
     """Every file on the shelf by its NAME: ours, then other people's.
 
-    A file defines `NAME`, `from_settings(settings) -> Method | None` and `EXAMPLES() -> (Method, [Example, …])`.
+    A file defines `NAME`, `SETTINGS`, `from_settings(settings) -> Method | None` and
+    `EXAMPLES() -> (Method, [Example, …])`.
     """
     files = [
         import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__) if file.name != "method"
@@ -40,11 +43,22 @@ def shelf() -> dict[str, ModuleType]:
     return {file.NAME: file for file in files}
 
 
+def port_settings() -> dict[str, PortSetting]:
+    """The settings that the methods on the shelf declare."""
+    return {name: setting for file in shelf().values() for name, setting in file.SETTINGS.items()}
+
+
 def methods_by_name(settings: Mapping[str, object]) -> dict[str, Method]:
     """The methods for which `settings` (lower-case names such as "alipay_app_id") say enough. Raises BadInput."""
     texts = {name: str(value) for name, value in settings.items() if value is not None}
-    made = {name: file.from_settings(texts) for name, file in shelf().items()}
-    return {name: method for name, method in made.items() if method is not None}
+    made: dict[str, Method] = {}
+    for name, file in shelf().items():
+        method = file.from_settings(texts)
+        if method is not None:
+            made[name] = method
+        elif given := next((setting for setting in file.SETTINGS if texts.get(setting)), None):
+            raise BadInput(f"The setting {next(iter(file.SETTINGS))} is missing; {name} needs it beside {given}.")
+    return made
 
 
 __all__ = [
@@ -65,5 +79,6 @@ __all__ = [
     "RefundAsk",
     "StatementLine",
     "methods_by_name",
+    "port_settings",
     "shelf",
 ]

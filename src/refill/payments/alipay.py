@@ -4,13 +4,20 @@ Sources: Alipay Open Platform, "Signing and verifying" (RSA2 = RSASSA-PKCS1-v1_5
 """
 
 import base64
+import contextlib
+import csv
 import json
 import re
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
+from io import TextIOWrapper
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 from urllib.parse import parse_qsl, urlencode
 
 from cryptography.exceptions import InvalidSignature
@@ -32,6 +39,7 @@ from refill.payments.method import (
     ALREADY_PAID,
     CLOSED,
     WAITING,
+    BadStatement,
     Can,
     Capture,
     Charge,
@@ -41,7 +49,9 @@ from refill.payments.method import (
     Notice,
     RawNotice,
     RefundAsk,
+    StatementLine,
 )
+from refill.settings import PortSetting
 from refill.world import NoAnswer, NotSent, Request, World, call
 
 NAME = "alipay"
@@ -85,6 +95,27 @@ _REFUSES_REFUND = {
 # Documented words that mean "perhaps"; any other word means it too, and alarms.
 _PERHAPS = {"ACQ.SYSTEM_ERROR", "AOP.ACQ.SYSTEM_ERROR", "isp.unknow-error", "aop.unknow-error"}
 
+# A bill (业务明细): what its columns and its last lines are called.
+_BILL_COLUMNS = (
+    "支付宝交易号",
+    "商户订单号",
+    "业务类型",
+    "完成时间",
+    "订单金额（元）",
+    "商家实收（元）",
+    "服务费（元）",
+    "分润（元）",
+    "退款批次号/请求号",
+)
+_BILL_KINDS = {"交易": "payment", "退款": "refund"}
+_BILL_ACCOUNT = re.compile(r"#账号：\[([0-9]{16})[0-9]*\]")
+_BILL_TOTAL = re.compile(r"#(交易|退款)合计：([0-9]{1,12})笔，商家实收(?:退款)?共(-?[0-9]{1,15}\.[0-9]{2})元.*")
+_BILL_YUAN = re.compile(r"-?[0-9]{1,12}\.[0-9]{2}")
+_BILL_NUMBER = re.compile(r"[0-9A-Za-z_-]{1,64}")  # so that no cell is a formula either
+_BILL_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_BILL_LINE = 8192  # characters; a longer line is none of theirs
+MAX_BILL = 4 << 30  # bytes when unpacked
+
 _PRODUCT = {"page": "FAST_INSTANT_TRADE_PAY", "wap": "QUICK_WAP_WAY"}
 _TWO_DECIMALS = re.compile(r"[0-9]{1,15}\.[0-9]{2}")
 _FIELD_NAME = re.compile(rb"[A-Za-z0-9_]{1,64}")
@@ -106,7 +137,7 @@ class Alipay:
     timeout_s: float = 10.0
 
     name = NAME
-    can = Can(scenes=("page", "wap", "qr"))
+    can = Can(scenes=("page", "wap", "qr"), statement=True)
     currencies = frozenset({"CNY"})
 
     @classmethod
@@ -245,6 +276,15 @@ class Alipay:
     def acknowledge(self, accepted: bool) -> tuple[int, bytes]:
         return 200, b"success" if accepted else b"failure"
 
+    def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
+        """The rows of a day's bill (业务明细): the zip as it is downloaded, or the CSV inside it. `file` can be sought in.
+
+        Source: Alipay Open Platform, "Reconciliation" (对账), bill_type "trade". The amount is that of the order; what
+        the firm keeps is whatever of it does not reach us: service fee, shared profit, reductions that we promised.
+        """
+        with _opened_bill(file) as lines:
+            yield from _bill_rows(lines, self.seller_id)
+
     def _captured(self, said: Mapping[str, str], reference: str) -> Capture | None:
         """The payment of which a notice speaks, or None when it speaks of something else: then a query tells."""
         if said.get("trade_status") not in ("TRADE_SUCCESS", "TRADE_FINISHED"):
@@ -349,11 +389,18 @@ class Alipay:
         return True
 
 
-def from_settings(settings: Mapping[str, str]) -> Method | None:
-    """Alipay, if `alipay_app_id` is set; needs `alipay_seller_id` and both `…_key_file` then.
+SETTINGS = {
+    "alipay_app_id": PortSetting("text", "our application at Alipay"),
+    "alipay_seller_id": PortSetting("text", "our seller number at Alipay; a notice for another seller is not believed"),
+    "alipay_private_key_file": PortSetting("secret_file", "our RSA key as PEM, readable by us alone"),
+    "alipay_public_key_file": PortSetting("file", "Alipay's RSA key as PEM"),
+    "alipay_gateway": PortSetting("url", "address of the gateway; not set: the real one"),
+    "alipay_notify_url": PortSetting("url", "where notices go, when not to our public address"),
+}
 
-    `alipay_private_key_file` is ours, `alipay_public_key_file` theirs. Optional: `alipay_gateway`, `alipay_notify_url`.
-    """
+
+def from_settings(settings: Mapping[str, str]) -> Method | None:
+    """Alipay, if `alipay_app_id` is set; raises BadInput when one of what it needs beside that is missing."""
     if not settings.get("alipay_app_id"):
         return None
     for name in ("alipay_seller_id", "alipay_private_key_file", "alipay_public_key_file"):
@@ -451,6 +498,100 @@ def _decoded(fields: Mapping[bytes, bytes]) -> dict[str, str]:
         return {name.decode("ascii"): value.decode(charset.decode()) for name, value in fields.items()}
     except UnicodeDecodeError as error:
         raise NotVerified("The notice is not written in the character set that it names.") from error
+
+
+@contextlib.contextmanager
+def _opened_bill(file: BinaryIO) -> Iterator[Iterator[str]]:
+    """The lines of a bill, decoded one at a time. Raises BadStatement for what is no zip of a bill and no GBK."""
+    try:
+        packed = file.read(2) == b"PK"
+        file.seek(0)
+        with contextlib.ExitStack() as stack:
+            raw: IO[bytes] = file
+            if packed:
+                archive = stack.enter_context(zipfile.ZipFile(file, metadata_encoding="gbk"))
+                bills = [one for one in archive.infolist() if one.filename.endswith("业务明细.csv")]
+                if len(bills) != 1 or bills[0].file_size > MAX_BILL:
+                    raise BadStatement("The zip does not hold one bill of Alipay's (…业务明细.csv) of a possible size.")
+                raw = stack.enter_context(archive.open(bills[0]))
+            text = TextIOWrapper(raw, encoding="gbk", newline="\n")
+            try:
+                yield iter(lambda: text.readline(_BILL_LINE), "")
+            finally:
+                text.detach()  # the caller's file stays open
+    except UnicodeDecodeError as error:
+        raise BadStatement("The bill is not written in GBK; take the file as Alipay sends it.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BadStatement("The zip is damaged; download the bill again.") from error
+
+
+def _bill_rows(lines: Iterable[str], seller_id: str) -> Iterator[StatementLine]:
+    """Reads a bill to its totals. Raises BadStatement, naming the line, never what stands in it."""
+    pick, width, account = None, 0, ""
+    counted = {"payment": (0, 0), "refund": (0, 0)}
+    told: dict[str, tuple[int, int]] = {}
+    for n, line in enumerate(lines, 1):
+        if line.startswith("#"):
+            if found := _BILL_ACCOUNT.match(line):
+                account = found[1]
+            elif total := _BILL_TOTAL.match(line):
+                told[_BILL_KINDS[total[1]]] = int(total[2]), _fen(total[3])
+        elif not line.endswith("\n"):
+            raise BadStatement(f"Line {n} of the bill is too long or cut off.")
+        elif pick is None:
+            names = [name.strip() for name in line.split(",")]
+            if missing := [name for name in _BILL_COLUMNS if names.count(name) != 1]:
+                raise BadStatement(f"Line {n} of the bill does not name the column {missing[0]} once.")
+            if account != seller_id:
+                raise BadStatement("The bill is another seller's, or does not say whose it is.")
+            pick, width = itemgetter(*map(names.index, _BILL_COLUMNS)), len(names)
+        else:
+            fields = _bill_fields(line)
+            if len(fields) != width:
+                raise BadStatement(f"Line {n} of the bill has {len(fields)} fields, not {width}.")
+            row, received = _bill_row(n, pick(fields))
+            count, total_minor = counted[row.kind]
+            counted[row.kind] = count + 1, total_minor + received
+            yield row
+    if pick is None or counted != told:
+        raise BadStatement("The totals of the bill are not the sums of its rows; nothing of it is taken.")
+
+
+def _bill_fields(line: str) -> list[str]:
+    """The cells of one line; a quote that is not closed must not swallow the next."""
+    if '"' not in line:
+        return line.split(",")
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error:
+        return []
+
+
+def _bill_row(n: int, fields: tuple[str, ...]) -> tuple[StatementLine, int]:
+    """One row, and what the seller received by it, in fen: below zero where money went back."""
+    transaction, reference, kind_, at, order_, received_, service_, shared_, request_id = map(str.strip, fields)
+    try:
+        kind = _BILL_KINDS[kind_]
+        minor, received, service, shared = _fen(order_), _fen(received_), _fen(service_), _fen(shared_)
+        when = datetime.fromisoformat(f"{at}+08:00") if _BILL_TIME.fullmatch(at) else None
+    except (KeyError, ValueError) as error:
+        raise BadStatement(f"Line {n} of the bill cannot be read: its kind, its time or an amount.") from error
+    named = _BILL_NUMBER.fullmatch(transaction) and _BILL_NUMBER.fullmatch(reference)
+    if when is None or not named or (request_id and not _BILL_NUMBER.fullmatch(request_id)):
+        raise BadStatement(f"Line {n} of the bill cannot be read: its time or one of its numbers.")
+    sign = 1 if kind == "payment" else -1
+    fee = minor - (received + service + shared)
+    if minor * sign <= 0 or received * sign < 0 or fee * sign < 0:
+        raise BadStatement(f"Line {n} of the bill moves money in the wrong direction.")
+    return StatementLine(kind, reference, request_id, transaction, abs(minor), fee, "CNY", when), received
+
+
+@lru_cache(1 << 14)
+def _fen(yuan: str) -> int:
+    """A cell of a bill such as "-0.01" in fen. Raises ValueError."""
+    if not _BILL_YUAN.fullmatch(yuan):
+        raise ValueError("not an amount in yuan with two decimals")
+    return int(yuan.replace(".", ""))
 
 
 def _parts(text: str) -> dict[str, tuple[str, Any]]:

@@ -20,6 +20,7 @@ from refill.payments.method import (
     RefundAsk,
     StatementLine,
 )
+from refill.settings import PortSetting
 from refill.world import World
 
 NAME = "cash"
@@ -56,6 +57,9 @@ class Cash:
 
     def read_statement(self, file: BinaryIO) -> Iterator[StatementLine]:
         raise BadStatement("Cash has no statement; a till is counted at the end of its shift.")
+
+
+SETTINGS: dict[str, PortSetting] = {}
 
 
 def from_settings(settings: Mapping[str, str]) -> Method | None:

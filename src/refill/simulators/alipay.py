@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from refill.errors import NotAnAmount
 from refill.money import amount, decimal_text
-from refill.simulators.trouble import Post, Schedule, Sleep, Troubles, truth
+from refill.simulators.trouble import Keep, Post, Schedule, Sleep, Surroundings, Troubles, truth
 from refill.world import NoAnswer, NotSent, Request, Response
 
 CHINA = timezone(timedelta(hours=8))
@@ -72,6 +72,41 @@ class Keys(NamedTuple):
     merchant_public: str
     alipay_private: str
     alipay_public: str
+
+
+NAME = "alipay"
+PORT = 1
+_APP_ID, _SELLER_ID = "2021000000000000", "2088000000000000"  # of the merchant that `refill up` plays with
+
+
+def leads(keep: Keep, url: str) -> dict[str, object]:
+    """The settings that lead Refill to this gateway."""
+    keys = _kept_keys(keep)
+    return {
+        "alipay_app_id": _APP_ID,
+        "alipay_seller_id": _SELLER_ID,
+        "alipay_private_key_file": keys.merchant_private,
+        "alipay_public_key_file": keys.alipay_public,
+        "alipay_gateway": f"{url}/gateway.do",
+    }
+
+
+def plays(keep: Keep, url: str, product_url: str, around: Surroundings) -> "AlipaySimulator":
+    """The gateway with the one merchant that `leads` speaks of; notices go where each charge says."""
+    keys = _kept_keys(keep)
+    return AlipaySimulator(
+        app_id=_APP_ID,
+        seller_id=_SELLER_ID,
+        public_key=keys.merchant_public,
+        private_key=keys.alipay_private,
+        base_url=url,
+        **around,
+    )
+
+
+def _kept_keys(keep: Keep) -> Keys:
+    """Made once, so that yesterday's orders still verify."""
+    return Keys(**json.loads(keep("alipay-simulator.json", lambda: json.dumps(make_keys()._asdict()))))
 
 
 @dataclass

@@ -11,6 +11,7 @@ with `name=lost&times=1`.
 
 import hmac
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from refill.errors import NotAnAmount
 from refill.money import amount, decimal_text
-from refill.simulators.trouble import BY_SUFFIX, Post, Schedule, Sleep, Troubles, truth
+from refill.simulators.trouble import BY_SUFFIX, Keep, Post, Schedule, Sleep, Surroundings, Troubles, truth
 from refill.world import NoAnswer, NotSent, Request, Response
 
 WHAT_HAPPENS = {
@@ -59,6 +60,36 @@ _REFUSES = {
 }
 _REPEATS_S = (5, 30, 300)
 _SKEW = timedelta(minutes=5)
+
+
+NAME = "operator"
+PORT = 2
+_SUPPLIER = "northtel"  # the one that `refill up` plays with
+
+
+def leads(keep: Keep, url: str) -> dict[str, object]:
+    """The settings that lead Refill to this operator."""
+    return {
+        "http_json_suppliers": _SUPPLIER,
+        f"http_json_{_SUPPLIER}_url": url,
+        f"http_json_{_SUPPLIER}_secret": _kept_secret(keep),
+        f"http_json_{_SUPPLIER}_dedups": "yes",
+        f"http_json_{_SUPPLIER}_not_found_final_s": "300",
+    }
+
+
+def plays(keep: Keep, url: str, product_url: str, around: Surroundings) -> "OperatorSimulator":
+    """The operator with the one client that `leads` speaks of; notices go to Refill's own callback."""
+    return OperatorSimulator(
+        secret=_kept_secret(keep).encode(),
+        base_url=url,
+        notify_url=f"{product_url}/callbacks/suppliers/{_SUPPLIER}" if product_url else "",
+        **around,
+    )
+
+
+def _kept_secret(keep: Keep) -> str:
+    return keep(f"{_SUPPLIER}.secret", lambda: os.urandom(32).hex())
 
 
 class Credit(NamedTuple):

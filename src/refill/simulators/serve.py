@@ -1,19 +1,23 @@
-"""Far ends on real ports: an ASGI application around `handle`, a server for it, and real time for the far end itself."""
+"""Far ends on real ports: an ASGI application around `handle`, a server for it, real time; all of the shelf, or one alone."""
 
 import asyncio
 import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any, Protocol, TypedDict
+from typing import Any
 
 import httpx2
 import uvicorn
 
-from refill.simulators.trouble import Post, Schedule, Sleep, Work
+from refill.errors import NotFound
+from refill.simulators import shelf
+from refill.simulators.trouble import FarEnd, Keep, Surroundings, Work
 from refill.world import NoAnswer, NotSent, Request, Response
 
 MAX_BODY = 1 << 20
@@ -23,23 +27,6 @@ Message = MutableMapping[str, Any]
 Application = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
-
-
-class FarEnd(Protocol):
-    """Anything that answers requests: a simulated gateway or operator."""
-
-    async def handle(self, request: Request) -> Response:
-        """One answer. Raises NoAnswer when the answer is to be lost."""
-
-
-class Surroundings(TypedDict):
-    """What a far end takes beside its own settings: `AlipaySimulator(**surroundings, app_id=…)`."""
-
-    now: Callable[[], datetime]
-    dice: Random
-    schedule: Schedule
-    post: Post
-    sleep: Sleep
 
 
 def application(far_end: FarEnd) -> Application:
@@ -146,6 +133,67 @@ async def serving(far_end: FarEnd, listening: socket.socket) -> AsyncIterator[st
     finally:
         server.should_exit = True
         await task
+
+
+@dataclass(frozen=True, slots=True)
+class FarEnds:
+    """Far ends that are played: the settings that lead Refill to them, and where each is, by its name."""
+
+    settings: dict[str, object]
+    urls: dict[str, str]
+
+
+def led(keep: Keep, port: int) -> FarEnds:
+    """Where `refill up` on this port plays its far ends; they need not run now."""
+    return _led(keep, {name: f"http://127.0.0.1:{port + file.PORT}" for name, file in shelf().items()})
+
+
+def _led(keep: Keep, urls: dict[str, str]) -> FarEnds:
+    settings: dict[str, object] = {}
+    for name, url in urls.items():
+        settings |= shelf()[name].leads(keep, url)
+    return FarEnds(settings, urls)
+
+
+@asynccontextmanager
+async def beside(keep: Keep, port: int, product_url: str) -> AsyncIterator[FarEnds]:
+    """Plays every far end of the shelf on the ports behind Refill's own; on free ones where those are taken."""
+    async with surroundings() as around, AsyncExitStack() as stack:
+        urls = {}
+        for name, file in shelf().items():
+            listening = _near(port, file.PORT)
+            far_end = file.plays(keep, address(listening), product_url, around)
+            urls[name] = await stack.enter_async_context(serving(far_end, listening))
+        yield _led(keep, urls)
+
+
+def _near(port: int, offset: int) -> socket.socket:
+    """A port beside Refill's, so that an address stays the same from start to start; a free one when it is taken."""
+    with contextlib.suppress(OSError):
+        return listen("127.0.0.1", port + offset if port else 0)
+    return listen("127.0.0.1", 0)
+
+
+async def alone(
+    name: str, folder: Path, keep: Keep, port: int, product_url: str, stop: asyncio.Event, say: Callable[[str], None]
+) -> None:
+    """Plays one far end until told to stop; says the settings that lead a Refill to it. Raises NotFound.
+
+    Keys that the other side needs as files lie in `folder`, where `keep` keeps.
+    """
+    if name not in shelf():
+        raise NotFound(f"There is no simulator {name!r}; there are {', '.join(shelf())}.")
+    async with surroundings() as around:
+        listening = listen("127.0.0.1", port)
+        url = address(listening)
+        async with serving(shelf()[name].plays(keep, url, product_url, around), listening):
+            say(f"{name} is played at {url}; these settings lead Refill to it:")
+            for setting, value in shelf()[name].leads(keep, url).items():
+                if "\n" in (text := str(value)):  # a key in PEM
+                    keep(f"{setting}.pem", lambda text=text: text)  # type: ignore[misc]
+                    text = str((folder / f"{setting}.pem").resolve())
+                say(f"REFILL_{setting.upper()}={text}")
+            await stop.wait()
 
 
 class _Server(uvicorn.Server):

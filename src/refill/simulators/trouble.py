@@ -1,9 +1,10 @@
-"""The trouble that far ends make: from a table, by plan, or by chance from a seed."""
+"""What far ends share: what they are given, and the trouble they make from a table, by plan, or by chance from a seed."""
 
 import json
 from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypedDict
 from urllib.parse import parse_qsl
 
 from refill.world import Request, Response
@@ -12,6 +13,25 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 Schedule = Callable[[float, Work], None]  # runs some work after so many seconds
 Post = Callable[[Request], Coroutine[Any, Any, Response]]  # sends a notice; raises NotSent or NoAnswer
 Sleep = Callable[[float], Coroutine[Any, Any, None]]
+Keep = Callable[[str, Callable[[], str]], str]  # a secret by its name, made the first time and the same ever after
+
+
+class FarEnd(Protocol):
+    """Anything that answers requests: a simulated gateway or operator."""
+
+    async def handle(self, request: Request) -> Response:
+        """One answer. Raises NoAnswer when the answer is to be lost."""
+
+
+class Surroundings(TypedDict):
+    """What a far end takes beside its own settings: `AlipaySimulator(**surroundings, app_id=…)`."""
+
+    now: Callable[[], datetime]
+    dice: Random
+    schedule: Schedule
+    post: Post
+    sleep: Sleep
+
 
 # What a recharge can meet, by the last four digits of its number. Shown on the operator's own page.
 BY_SUFFIX = {
