@@ -22,17 +22,22 @@ class Charge:
     amount: Money
     subject: str  # what the person reads at the gateway, never a whole phone number
     expires_at: datetime
-    scene: str = "page"  # page | qr
+    scene: str = "page"  # page | wap (a telephone's browser) | qr | jsapi (inside WeChat) | barcode (at a till) | till
     notify_url: str = ""
     return_url: str = ""
+    payer_ip: str = ""  # for wap, where the firm asks for it
+    openid: str = ""  # for jsapi: who the person is to our account at the firm
+    auth_code: str = field(default="", repr=False)  # for barcode: what the till read off the person's telephone
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """Where the person pays: `redirect` is a page to open, `qr` the text of a QR code, `paid`: nothing is left."""
+    """Where the person pays: `redirect` is a page to open, `qr` the text of a QR code, `bridge` what our page hands to
+    the firm's app around it, `wait`: the person confirms on their own telephone, `paid`: nothing is left."""
 
-    kind: str  # redirect | qr | paid
+    kind: str  # redirect | qr | bridge | wait | paid
     url: str = ""
+    bridge: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
