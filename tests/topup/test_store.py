@@ -13,7 +13,7 @@ from refill.operators import Delivery
 from refill.outcome import Done
 from refill.topup import flow, store
 from refill.topup.order import order_of, payment_reference, refund_id, request_id
-from refill.topup.store import Changes
+from refill.topup.store import Changes, Mark
 
 HOUR = 3600
 
@@ -69,6 +69,17 @@ async def test_a_timeline_tells_everything_about_one_order(shop: Shop) -> None:
     assert (await shop.timeline(order.id)).msisdn is None
     with pytest.raises(NotFound):
         await shop.timeline(flow.new_order_id(shop.trade, "x"))
+
+
+async def test_a_mark_moves_with_every_step(shop: Shop) -> None:
+    waiting, moving = await shop.placed(shop.ask()), await shop.placed(shop.ask("138 0013 8000"))
+    ids = [waiting.id, "tu_nonsense", moving.id, flow.new_order_id(shop.trade, "x")]
+    before = await store.marks(shop.trade, ids)
+    assert before == {waiting.id: Mark(1, True), moving.id: Mark(1, True)}
+    await flow.cancel(shop.trade, moving.id)
+    await shop.wait(60)
+    assert await store.marks(shop.trade, ids) == {waiting.id: Mark(1, True), moving.id: Mark(2, False)}
+    assert await store.marks(shop.trade, []) == {}
 
 
 async def test_a_subscriber_sees_what_the_phone_has(shop: Shop) -> None:

@@ -236,6 +236,15 @@ TIMELINE = Statement("""
     SELECT transition, n, at, detail FROM topup_event WHERE cell = :cell AND order_id = :id ORDER BY at, n
 """)
 
+MARKS = Statement("""
+    -- How many things have happened to these orders, and whether they still wait for their money
+    SELECT o.id, o.payment = 'unpaid', count(*)
+      FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
+      JOIN topup_order o ON o.cell = asked.cell AND o.id = asked.id
+      JOIN topup_event e ON e.cell = o.cell AND e.order_id = o.id
+     GROUP BY o.cell, o.id
+""")
+
 BY_THEIR_ID = Statement("""
     SELECT order_id FROM topup_attempt WHERE their_id = :text LIMIT 20
 """)

@@ -133,6 +133,22 @@ async def timeline(trade: Trade, order_id: str) -> Timeline:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """How far an order has come: every step adds one, so whoever remembers the former number sees that it moved."""
+
+    number: int
+    unpaid: bool
+
+
+async def marks(trade: Trade, ids: Sequence[str]) -> dict[str, Mark]:
+    """The marks of many orders in one look; ids that do not exist are left out."""
+    known = [(cell, id_) for id_ in ids if (cell := _cell(id_)) is not None]
+    cells, names = [cell for cell, _ in known], [id_ for _, id_ in known]
+    rows = await trade.db.transaction(lambda tx: tx.rows(sql.MARKS, cells=cells, ids=names))
+    return {id_: Mark(number, unpaid) for id_, unpaid, number in rows}
+
+
+@dataclass(frozen=True, slots=True)
 class GrantView:
     """Credit that expires by itself."""
 
