@@ -22,8 +22,19 @@ from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
 
-async def invite(trade: Trade, order_id: str, method: str, *, scene: str = "page", return_url: str = "") -> Invitation:
+async def invite(
+    trade: Trade,
+    order_id: str,
+    method: str,
+    *,
+    scene: str = "page",
+    return_url: str = "",
+    payer_ip: str = "",
+    openid: str = "",
+) -> Invitation:
     """Where a person pays this order. The payment attempt is kept before the gateway hears of it.
+
+    payer_ip, openid: of the person's browser, for the scenes of a charge that ask for them.
 
     Raises CannotHappen (paid or lapsed already), NotFound, Busy (the gateway does not answer; ask again).
     """
@@ -40,7 +51,8 @@ async def invite(trade: Trade, order_id: str, method: str, *, scene: str = "page
         return payment
 
     payment = await trade.db.transaction(work)
-    match await trade.methods[method].begin(trade.world, _charge(trade, payment, return_url)):
+    charge = replace(_charge(trade, payment, return_url), payer_ip=payer_ip, openid=openid)
+    match await trade.methods[method].begin(trade.world, charge):
         case Done(invitation):
             return invitation
         case Refused(reason) as no if no.final:
