@@ -30,6 +30,8 @@ ROLES = {
     "discount": Role(),  # face value given below its price, by campaign
     "commission": Role(),  # face value given below its price, by partner
     "suspense": Role(),  # money that nobody can explain yet, by reason
+    "disputes": Role(),  # what a payment firm holds back while a payer's bank decides
+    "loss": Role(),  # money that is gone: lost disputes
     "breakage": Role(),
     "cash": Role(),
     "held": Role(floor=0),  # reserved out of a float
