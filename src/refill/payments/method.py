@@ -32,12 +32,14 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """Where the person pays: `redirect` is a page to open, `qr` the text of a QR code, `bridge` what our page hands to
-    the firm's app around it, `wait`: the person confirms on their own telephone, `paid`: nothing is left."""
+    """Where the person pays: `redirect` is a page to open, `form` one to open by sending `fields` to it (POST), `qr` the
+    text of a QR code, `bridge` what our page hands to the firm's app around it, `wait`: the person confirms on their own
+    telephone, `paid`: nothing is left."""
 
-    kind: str  # redirect | qr | bridge | wait | paid
+    kind: str  # redirect | form | qr | bridge | wait | paid
     url: str = ""
     bridge: Mapping[str, str] = field(default_factory=dict, hash=False)
+    fields: Mapping[str, str] = field(default_factory=dict, hash=False)  # of a form
 
 
 @dataclass(frozen=True, slots=True)
