@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BIGGEST_ANSWER = 1 << 20  # bytes of a stranger's answer; the rest is not read
-
 
 class RealWorld:
     """Real time, chance and network."""
@@ -94,10 +92,10 @@ class RealWorld:
             body = bytearray()
             async for part in answer.aiter_bytes():
                 body += part
-                if len(body) > BIGGEST_ANSWER:
+                if len(body) > request.most_bytes:
                     break
             headers = {name.lower(): value for name, value in answer.headers.items()}
-            return Response(answer.status_code, headers, bytes(body[: BIGGEST_ANSWER + 1]))
+            return Response(answer.status_code, headers, bytes(body[: request.most_bytes + 1]))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -427,7 +425,9 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-async def up(settings: Settings, dsn: str, ready: Callable[[House, "FarEnds | None"], Coroutine[Any, Any, None]]) -> None:
+async def up(
+    settings: Settings, dsn: str, ready: Callable[[House, "FarEnds | None"], Coroutine[Any, Any, None]]
+) -> None:
     """Everything in one process: simulators, engine, worker, doors; ends in the opposite order."""
     logs.configure(settings.log_level)
     stop = stop_on_signals()

@@ -11,18 +11,22 @@ in_transaction: ContextVar[bool] = ContextVar("in_transaction", default=False)  
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request to a stranger. `timeout_s` is the hard end: after it nobody is listening for the answer."""
+    """One HTTP request to a stranger. `timeout_s` is the hard end: after it nobody is listening for the answer.
+
+    Of a longer answer than `most_bytes` the rest is not read; only a file that we fetch needs more than 1 MiB.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     timeout_s: float = 10.0
+    most_bytes: int = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: status, lower-case headers and the raw body, at most 1 MiB of it."""
+    """What came back: status, lower-case headers and the raw body; one byte more than was asked for tells of the rest."""
 
     status: int
     headers: Mapping[str, str]

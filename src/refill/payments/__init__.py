@@ -23,6 +23,7 @@ from refill.payments.method import (
     Notice,
     RawNotice,
     RefundAsk,
+    SendsStatements,
     StatementLine,
 )
 from refill.settings import PortSetting
@@ -77,6 +78,7 @@ __all__ = [
     "Notice",
     "RawNotice",
     "RefundAsk",
+    "SendsStatements",
     "StatementLine",
     "methods_by_name",
     "port_settings",

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, BinaryIO, NamedTuple, Protocol
+from datetime import date, datetime
+from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
 from refill.errors import BadInput
 from refill.money import Money
@@ -171,6 +171,14 @@ class Method(Protocol):
         """
 
 
+@runtime_checkable
+class SendsStatements(Protocol):
+    """A method whose firm hands out its statements over the wire."""
+
+    async def fetch_statement(self, world: World, day: date) -> Outcome[bytes]:
+        """Done(the file, as `read_statement` takes it); Refused(ABSENT) when there is none (yet); Unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One conversation of a method for the shelf's generic tests: what arrives and what we must make of it."""
@@ -200,6 +208,7 @@ __all__ = [
     "RawNotice",
     "RefundAsk",
     "Refused",
+    "SendsStatements",
     "StatementLine",
     "Unknown",
 ]

@@ -12,12 +12,14 @@ less is captured than was asked). From another process: `POST /troubles` with `n
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 from html import escape
 from importlib.resources import files
+from io import BytesIO
 from random import Random
 from string import Template
 from typing import Any, NamedTuple
@@ -45,6 +47,13 @@ CHINA = timezone(timedelta(hours=8))
 # How the firm repeats a notice until it reads "success": at once, then after 4m, 10m, 10m, 1h, 2h, 6h, 15h.
 REPEATS_S = (240, 600, 600, 3600, 7200, 21600, 54000)
 DEFAULT_LIFE = timedelta(days=15)
+FEE_PER_10000 = 60  # what the firm keeps of a payment, and gives back with a refund
+BILL_ADDRESS_LIVES = timedelta(seconds=30)
+BILL_COLUMNS = (
+    "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,对方账户,订单金额（元）,"
+    "商家实收（元）,支付宝红包（元）,集分宝（元）,支付宝优惠（元）,商家优惠（元）,券核销金额（元）,券名称,"
+    "商家红包消费金额（元）,卡消费金额（元）,退款批次号/请求号,服务费（元）,分润（元）,备注"
+)
 
 
 class Captured(NamedTuple):
@@ -62,6 +71,19 @@ class Refunded(NamedTuple):
     reference: str
     request_id: str  # the merchant's out_request_no
     amount_minor: int
+    at: datetime
+
+
+class BillRow(NamedTuple):
+    """One row of a bill; the amount is below zero for a refund, the fee as it changes the merchant's balance."""
+
+    trade_no: str
+    reference: str
+    request_id: str  # of a refund, else empty
+    subject: str
+    amount_minor: int
+    fee_minor: int
+    made_at: datetime
     at: datetime
 
 
@@ -161,6 +183,7 @@ class AlipaySimulator:
         self.refunds: list[Refunded] = []
         self.closed: dict[str, datetime] = {}  # by the merchant; expired trades are not listed
         self._refund_of: dict[tuple[str, str], int] = {}
+        self._bills: dict[str, tuple[date, datetime]] = {}  # by the secret part of an address: the day, and until when
 
     @property
     def gateway_url(self) -> str:
@@ -194,6 +217,8 @@ class AlipaySimulator:
         if (request.method, path) == ("GET", "/truth"):
             captures, refunds = [one._asdict() for one in self.captures], [one._asdict() for one in self.refunds]
             return truth(captures=captures, refunds=refunds, closed=self.closed)
+        if request.method == "GET" and path in self._bills:
+            return self._download(path)
         match re.fullmatch(r"/(qr|cashier)/([0-9a-f]{32})(?:/(pay|leave))?", path):
             case re.Match() as found:
                 return self._person(request.method, found[1], found[2], found[3] or "")
@@ -213,6 +238,7 @@ class AlipaySimulator:
             "alipay.trade.close": self._close,
             "alipay.trade.refund": self._refund,
             "alipay.trade.fastpay.refund.query": self._query_refund,
+            "alipay.data.dataservice.bill.downloadurl.query": self._bill_address,
         }
         if method not in answers:
             return self._signed("error_response", _No("isv.invalid-method", "不存在的方法名", "40002").said())
@@ -393,6 +419,48 @@ class AlipaySimulator:
             raise _No("ACQ.TRADE_NOT_EXIST", "交易不存在")
         return trade
 
+    # Bills
+
+    def _bill_address(self, fields: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        try:
+            day = date.fromisoformat(str(content.get("bill_date")))
+        except ValueError as error:
+            raise _No("isv.invalid_arguments", "账单日期格式错误") from error
+        if content.get("bill_type") != "trade" or day >= self._now().astimezone(CHINA).date():
+            raise _No("isv.invalid_arguments", "账单类型或日期无效")
+        if not self.bill_rows(day):
+            raise _No("isp.bill_not_exist", "账单不存在")
+        path = f"/bill/{self._dice.getrandbits(128):032x}"
+        self._bills[path] = day, self._now() + BILL_ADDRESS_LIVES
+        return {"bill_download_url": self.base_url + path}
+
+    def _download(self, path: str) -> Response:
+        day, until = self._bills[path]
+        if self._now() >= until:
+            return _page(404, "下载地址已失效 · This address has expired", "")
+        return Response(200, {"content-type": "application/zip"}, self.bill(day))
+
+    def bill(self, day: date) -> bytes:
+        """The zip of a day's bill, for the person who downloads it from the firm's pages."""
+        name = f"{self.seller_id}0156_{day:%Y%m%d}_业务明细"
+        lines = bill_lines(self.seller_id, day, self.bill_rows(day), self._now())
+        rows = self.bill_rows(day)
+        summary = (
+            f"#支付宝业务汇总查询\r\n合计,{len(rows)},{decimal_text(sum(row.amount_minor for row in rows), 'CNY')}\r\n"
+        )
+        return _zip({f"{name}.csv": "".join(lines), f"{name}(汇总).csv": summary})
+
+    def bill_rows(self, day: date) -> list[BillRow]:
+        """What was paid and went back on a day in China, in the order in which it happened."""
+        paid = [(one.reference, "", one.amount_minor, one.at) for one in self.captures]
+        back = [(one.reference, one.request_id, -one.amount_minor, one.at) for one in self.refunds]
+        rows = []
+        for reference, request_id, minor, at in sorted(paid + back, key=lambda row: row[3]):
+            trade = self.trades[reference]
+            fee = (abs(minor) * FEE_PER_10000 + 5000) // 10000 * (-1 if minor > 0 else 1)
+            rows.append(BillRow(trade.trade_no, reference, request_id, trade.subject, minor, fee, trade.made_at, at))
+        return [row for row in rows if row.at.astimezone(CHINA).date() == day]
+
     # Notices
 
     def notice(self, trade: Trade, **more: str) -> bytes:
@@ -517,6 +585,47 @@ class AlipaySimulator:
 
     def _sign(self, message: str) -> str:
         return base64.b64encode(self._ours.sign(message.encode(), PKCS1v15(), SHA256())).decode()
+
+
+def bill_lines(seller_id: str, day: date, rows: Iterable[BillRow], made_at: datetime) -> Iterator[str]:
+    """A bill (业务明细) line by line as the firm writes it, to be encoded in GBK; it ends with its own totals."""
+    day_line = f"#起始日期：[{day:%Y年%m月%d日} 00:00:00]   终止日期：[{day + timedelta(days=1):%Y年%m月%d日} 00:00:00]"
+    yield f"#支付宝业务明细查询\r\n#账号：[{seller_id}0156]\r\n{day_line}\r\n#{'-' * 41}业务明细列表{'-' * 40}\r\n"
+    yield f"{BILL_COLUMNS}\r\n"
+    count, total = {True: 0, False: 0}, {True: 0, False: 0}
+    for row in rows:
+        paid = row.amount_minor > 0
+        count[paid] += 1
+        total[paid] += row.amount_minor
+        amount_ = decimal_text(row.amount_minor, "CNY")
+        yield (
+            f"{row.trade_no}\t,{row.reference}\t,{'交易' if paid else '退款'}\t,{row.subject.replace(',', '，')},{_china(row.made_at)},"
+            f"{_china(row.at)},\t,\t,\t,\t,*先生(138****0000)\t,{amount_},{amount_},0.00,0.00,0.00,0.00,0.00,,0.00\t,0.00,"
+            f"{row.request_id}\t,{decimal_text(row.fee_minor, 'CNY')},0.00,\r\n"
+        )
+    yield (
+        f"#{'-' * 41}业务明细列表结束{'-' * 36}\r\n"
+        f"#交易合计：{count[True]}笔，商家实收共{decimal_text(total[True], 'CNY')}元，商家优惠共0.00元\r\n"
+        f"#退款合计：{count[False]}笔，商家实收退款共{decimal_text(total[False], 'CNY')}元，商家优惠退款共0.00元\r\n"
+        f"#导出时间：[{made_at.astimezone(CHINA):%Y年%m月%d日 %H:%M:%S}]\r\n"
+    )
+
+
+def _zip(files: Mapping[str, str]) -> bytes:
+    """A zip of GBK texts under names in GBK that do not say so, as the firm packs it."""
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for n, text in enumerate(files.values()):
+            archive.writestr(_placeholder(n, list(files)[n]), text.encode("gbk", "replace"))
+    whole = packed.getvalue()
+    for n, name in enumerate(files):
+        whole = whole.replace(_placeholder(n, name).encode(), name.encode("gbk"))
+    return whole
+
+
+def _placeholder(n: int, name: str) -> str:
+    """A name of the same length in bytes: Python's own writer would mark the real one as UTF-8."""
+    return f"<{n}>".ljust(len(name.encode("gbk")), "~")
 
 
 def make_keys() -> Keys:
