@@ -1,6 +1,7 @@
 """PostgreSQL, the only database: statements, transactions, and an embedded server of our own."""
 
-from refill.db.pool import Database, Pool, Row, Tx, unsafe_settings
+from refill.db.pool import Database, Pool, Tx, unsafe_settings
 from refill.db.statement import Statement, array
+from refill.db.talk import Asked, Row
 
-__all__ = ["Database", "Pool", "Row", "Statement", "Tx", "array", "unsafe_settings"]
+__all__ = ["Asked", "Database", "Pool", "Row", "Statement", "Tx", "array", "unsafe_settings"]

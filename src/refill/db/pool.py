@@ -9,11 +9,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from refill.db.statement import Statement
+from refill.db.talk import Asked, Connection, Row, Talk
 from refill.errors import Busy
 from refill.world import in_transaction
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 Work = Callable[["Tx"], Awaitable[T]]
 
 # Hot statements always want a nested loop over an index: a plan that no statistic can turn into a scan of everything.
@@ -30,17 +30,28 @@ COLLISION = (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailur
 class Tx(Protocol):
     """An open transaction. It only ever runs statements: a stranger is never asked while it is open."""
 
+    def ask(self, statement: Statement, **parameters: Any) -> Asked:
+        """Puts a statement in line. Whoever awaits one sends all that stand in line; what nobody awaits goes with COMMIT."""
+
     async def rows(self, statement: Statement, **parameters: Any) -> list[Row]:
         """All rows."""
+        return await self.ask(statement, **parameters)
 
     async def row(self, statement: Statement, **parameters: Any) -> Row | None:
         """The first row, or None."""
+        found = await self.ask(statement, **parameters)
+        return found[0] if found else None
 
     async def value(self, statement: Statement, **parameters: Any) -> Any:
         """The first column of the first row, or None."""
+        found = await self.ask(statement, **parameters)
+        return found[0][0] if found else None
 
     async def run(self, statement: Statement, **parameters: Any) -> int:
         """Runs a statement for its effect and returns how many rows it touched."""
+        asked = self.ask(statement, **parameters)
+        await asked
+        return asked.count
 
 
 class Database(Protocol):
@@ -54,27 +65,14 @@ class Database(Protocol):
         """
 
 
-class PoolTx:
+class PoolTx(Tx):
     """A transaction on one pooled connection."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._cursor = psycopg.AsyncRawCursor(connection)
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
 
-    async def rows(self, statement: Statement, **parameters: Any) -> list[Row]:
-        await self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
-        return await self._cursor.fetchall()
-
-    async def row(self, statement: Statement, **parameters: Any) -> Row | None:
-        await self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
-        return await self._cursor.fetchone()
-
-    async def value(self, statement: Statement, **parameters: Any) -> Any:
-        found = await self.row(statement, **parameters)
-        return found[0] if found else None
-
-    async def run(self, statement: Statement, **parameters: Any) -> int:
-        await self._cursor.execute(statement.wire, statement.values(parameters), prepare=True)
-        return self._cursor.rowcount
+    def ask(self, statement: Statement, **parameters: Any) -> Asked:
+        return self._talk.ask(statement, statement.values(parameters))
 
 
 async def rerun(once: Callable[[Work[T]], Awaitable[T]], work: Work[T], sleep: Callable[[float], Awaitable[None]]) -> T:
@@ -99,12 +97,13 @@ class Pool:
 
     def __init__(self, dsn: str, *, size: int = 8, scans: bool = False) -> None:
         options = SESSION if scans else SESSION + POINTED
-        self._pool = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             make_conninfo(dsn, options=options, application_name="refill"),
             min_size=min(2, size),
             max_size=size,
             open=False,
-            kwargs={"autocommit": False},
+            connection_class=Connection,
+            kwargs={"autocommit": True},  # transactions are begun and ended by `Talk`
             timeout=10,
             reconnect_timeout=60,
         )
@@ -121,20 +120,29 @@ class Pool:
         return await rerun(self._once, work, asyncio.sleep)
 
     async def _once(self, work: Work[T]) -> T:
+        connection = await self._pool.getconn()
         try:
-            async with self._pool.connection() as connection:
-                token = in_transaction.set(True)
-                try:
-                    result = await work(PoolTx(connection))
-                    await connection.commit()
-                    return result
-                finally:
-                    in_transaction.reset(token)
+            return await self._transact(connection, work)
         except psycopg.OperationalError as error:
             # Where one connection broke, the idle ones broke too: they are looked at now rather than at every checkout.
             if not isinstance(error, COLLISION):
                 await self._pool.check()
             raise
+        finally:
+            await self._pool.putconn(connection)
+
+    async def _transact(self, connection: Connection, work: Work[T]) -> T:
+        talk = Talk(connection)
+        token = in_transaction.set(True)
+        try:
+            result = await work(PoolTx(talk))
+            await talk.commit()
+            return result
+        except BaseException:
+            await talk.abandon()
+            raise
+        finally:
+            in_transaction.reset(token)
 
 
 NOT_DURABLE = Statement("""

@@ -1,11 +1,13 @@
 """SQL that reads like prose: a named statement with `:name` parameters, compiled once to PostgreSQL's `$1`."""
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
+_numbers = itertools.count()
 _PLAIN = re.compile(r"[A-Za-z0-9_.:#/+,\-]+")
 
 
@@ -27,6 +29,7 @@ class Statement:
 
         self.text = _PARAMETER.sub(place, text.strip())
         self.wire = self.text.encode()
+        self.name = b"refill%d" % next(_numbers)  # of its preparation, on every connection
         self.names = tuple(names)
         Statement.every.append(self)
 

@@ -1,7 +1,7 @@
 """The ports of the spine in virtual time: a world, a database and a network that fail as a seed decides."""
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from refill.db import Database, Row, Statement, Tx
+from refill.db import Asked, Database, Row, Statement, Tx
 from refill.db.pool import COLLISION, POINTED, SESSION, rerun
 from refill.ids import cell_of_id, make_id
 from refill.simulate.kernel import Kernel, Process, Task, suspend
@@ -173,7 +173,19 @@ DUES = Statement("""
 """)
 
 
-class SyncTx:
+@dataclass(slots=True)
+class Answered:
+    """A statement that was run at once."""
+
+    rows: list[Row]
+    count: int
+
+    def __await__(self) -> Generator[Any, None, list[Row]]:
+        yield from ()
+        return self.rows
+
+
+class SyncTx(Tx):
     """A transaction on the run's one connection. It never waits, so a transaction is one step of virtual time."""
 
     def __init__(self, cursor: "psycopg.RawCursor[Row]") -> None:
@@ -193,21 +205,9 @@ class SyncTx:
         self._execute(DUES, {"cells": [cell_of_id(id_) for id_ in ids], "ids": ids})
         return self._cursor.fetchall()
 
-    async def rows(self, statement: Statement, **parameters: Any) -> list[Row]:
+    def ask(self, statement: Statement, **parameters: Any) -> Asked:
         self._execute(statement, parameters)
-        return self._cursor.fetchall()
-
-    async def row(self, statement: Statement, **parameters: Any) -> Row | None:
-        self._execute(statement, parameters)
-        return self._cursor.fetchone()
-
-    async def value(self, statement: Statement, **parameters: Any) -> Any:
-        found = await self.row(statement, **parameters)
-        return found[0] if found else None
-
-    async def run(self, statement: Statement, **parameters: Any) -> int:
-        self._execute(statement, parameters)
-        return self._cursor.rowcount
+        return Answered(self._cursor.fetchall() if self._cursor.description else [], self._cursor.rowcount)
 
 
 @cache
