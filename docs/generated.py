@@ -159,6 +159,10 @@ WHAT_A_CASE_MEANS = {
         "Our prepaid money at a supplier is used up; its orders wait and resume by themselves.",
         "Send the supplier money.",
     ),
+    "voucher_guessing": (
+        "Wrong PINs of vouchers come from many sessions or addresses at once; each is locked out for an hour.",
+        "Is a print file lost, or does a program try PINs? Withdraw what was lost; shut the addresses out at the edge.",
+    ),
     "difference": (
         "Our book and a file of theirs disagree.",
         "Nothing opens such a case yet: reconciliation is planned.",

@@ -20,6 +20,7 @@ AGE_LIMIT = {
     "refund_refused": timedelta(hours=8),  # the gateway will not give the money back
     "empty_float": timedelta(hours=1),  # our float at a supplier is used up; orders are parked
     "difference": timedelta(hours=24),
+    "voucher_guessing": timedelta(hours=1),  # wrong PINs from many places: somebody tries them through
     "disputed": timedelta(hours=48),
 }
 

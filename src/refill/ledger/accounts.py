@@ -34,6 +34,8 @@ ROLES = {
     "loss": Role(),  # money that is gone: lost disputes
     "breakage": Role(),
     "cash": Role(),
+    "voucher": Role(floor=0),  # what we owe to the holders of vouchers: no more is redeemed than was sold
+    "wallet": Role(floor=0),  # a payer's balance with us
     "held": Role(floor=0),  # reserved out of a float
     "float": Role(floor=0, on_first_use=False),  # a partner's prepaid money with us, or ours at a supplier
     "balance": Role(shared=False, floor=0, on_first_use=False),  # a subscriber's credit on our own network

@@ -81,6 +81,7 @@ KINDS: dict[str, Promise] = {
     "stranger": _("Notice for no order"),
     "refund_refused": _("Refund refused"),
     "empty_float": _("Our float is empty"),
+    "voucher_guessing": _("PINs are being guessed"),
     "difference": _("Difference in the books"),
     "disputed": _("Disputed payment"),
     "suspense": _("In suspense"),

@@ -15,6 +15,7 @@ OURS = (
     "refill.numbers",
     "refill.accounts",
     "refill.cards",
+    "refill.vouchers",
     "refill.catalogue",
     "refill.ledger",
     "refill.inbox",

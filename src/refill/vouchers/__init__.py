@@ -1,0 +1,47 @@
+"""Vouchers: scratch cards from batch to redemption, claim codes, and who may not try PINs any more."""
+
+from refill.vouchers.guessing import LOCKED, MOST_WRONG, WIDESPREAD, WINDOW, TooManyTries, Tries, enter, forget
+from refill.vouchers.pins import DIGITS, NotAPin, Pin, pin
+from refill.vouchers.spending import (
+    Voucher,
+    VoucherNotValid,
+    VoucherUsed,
+    WrongPin,
+    hold,
+    issue,
+    liability,
+    refusal,
+    spend,
+)
+from refill.vouchers.stock import Batch, Range, activate, batches, expire, generate, void
+
+__all__ = [
+    "DIGITS",
+    "LOCKED",
+    "MOST_WRONG",
+    "WIDESPREAD",
+    "WINDOW",
+    "Batch",
+    "NotAPin",
+    "Pin",
+    "Range",
+    "TooManyTries",
+    "Tries",
+    "Voucher",
+    "VoucherNotValid",
+    "VoucherUsed",
+    "WrongPin",
+    "activate",
+    "batches",
+    "enter",
+    "expire",
+    "forget",
+    "generate",
+    "hold",
+    "issue",
+    "liability",
+    "pin",
+    "refusal",
+    "spend",
+    "void",
+]
