@@ -23,7 +23,7 @@ from refill.ledger.accounts import ROLES
 from refill.settings import PREFIX, READERS, Settings, read_settings
 from refill.simulators.operator import WHAT_HAPPENS
 from refill.simulators.trouble import BY_SUFFIX
-from refill.topup.states import BORN, EDGES, REMARKS
+from refill.topup.states import EDGES, REMARKS
 
 DOCS = Path(__file__).resolve().parent
 SOURCE = DOCS.parent / "src" / "refill"
@@ -53,11 +53,11 @@ def transitions() -> str:
     """Every legal move of an order."""
 
     def rows() -> Iterator[tuple[str, ...]]:
-        for name, edge in EDGES.items():
-            before = "born" if not edge.payment else f"{code(*sorted(edge.payment))} / {code(*sorted(edge.delivery))}"
-            if name in BORN and edge.payment:
-                before += ", or born"
-            yield code(name), before, ", ".join(f"`{p}` / `{d}`" for p, d in sorted(edge.to))
+        for name, edges in EDGES.items():
+            for edge in edges:
+                before = f"{code(*sorted(edge.payment))} / {code(*sorted(edge.delivery))}"
+                after = ", ".join(f"`{p}` / " + ("as before" if d == "=" else f"`{d}`") for p, d in sorted(edge.to))
+                yield code(name), "born" if edge.leaves("", "") else before, after
 
     remarks = ", ".join(f"`{remark}`" for remark in sorted(REMARKS))
     heading = "transition|from: payment / delivery|to: payment / delivery"
@@ -167,7 +167,18 @@ WHAT_A_CASE_MEANS = {
         "Our book and a file of theirs disagree.",
         "Nothing opens such a case yet: reconciliation is planned.",
     ),
-    "disputed": ("A payer disputes a payment.", "Nothing opens such a case yet: disputes are planned."),
+    "disputed": (
+        "A payer's bank takes a payment back. The money has left clearing; an order that was not sent is not sent.",
+        "Download the evidence on the order's page and send it to the payment firm in time, or let it go.",
+    ),
+    "dispute_lost": (
+        "A payer's bank took a payment back for good.",
+        "Was it fraud? Recover the money from the payer, or write it off; the loss stands in `loss:chargeback`.",
+    ),
+    "refund_asked": (
+        "Somebody asks to give a payer money back.",
+        "Another person confirms or declines it on the order's page.",
+    ),
 }
 
 

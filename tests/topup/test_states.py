@@ -27,19 +27,50 @@ LEGAL = """
     expired        unpaid/quoted                        → expired/quoted
     sent           captured/ready                       → captured/dispatching
     unsure         captured/dispatching|unknown         → captured/unknown
+    unsure         disputed/dispatching|unknown         → disputed/unknown
     retry          captured/dispatching|unknown         → captured/ready
     parked         captured/dispatching|unknown         → captured/parked
     resumed        captured/parked                      → captured/ready
     delivered      captured/dispatching|unknown         → captured/delivered
+    delivered      disputed/dispatching|unknown         → disputed/delivered
     partial        captured/dispatching|unknown         → captured|refund_pending/partial
+    partial        disputed/dispatching|unknown         → disputed/partial
     failed         captured/ready|dispatching|unknown|parked → refund_pending|refunded/failed
+    stopped        disputed/dispatching|unknown         → disputed/failed
     overdue        captured/dispatching|unknown         → refund_pending|refunded/unknown
     late_success   refund_pending|refunded/unknown|failed → captured|refund_pending|refunded/delivered
     late_success   refund_pending|refunded/unknown|failed → refund_pending|refunded/partial
     proven_failed  refund_pending|refunded/unknown      → refund_pending|refunded/failed
-    refunded       refund_pending/failed|unknown|partial|delivered|reversed → refunded/failed|unknown|delivered|reversed|partial
-    refunded       refund_pending/failed|unknown|partial|delivered|reversed → captured/partial
+    goodwill       captured/delivered                   → refund_pending|captured|refunded/delivered
+    goodwill       captured/partial                     → refund_pending|captured|refunded/partial
+    refunded       refund_pending/failed                → refunded/failed
+    refunded       refund_pending/unknown               → refunded/unknown
+    refunded       refund_pending/reversed              → refunded/reversed
+    refunded       refund_pending/partial               → refunded|captured|disputed/partial
+    refunded       refund_pending/delivered             → refunded|captured|disputed/delivered
     reversed       captured/delivered                   → refund_pending|refunded/reversed
+    disputed       captured/ready                       → disputed/ready
+    disputed       captured/parked                      → disputed/parked
+    disputed       captured/dispatching                 → disputed/dispatching
+    disputed       captured/unknown                     → disputed/unknown
+    disputed       captured/delivered                   → disputed/delivered
+    disputed       captured/partial                     → disputed/partial
+    dispute_won    disputed/ready                       → captured/ready
+    dispute_won    disputed/parked                      → captured/parked
+    dispute_won    disputed/dispatching                 → captured/dispatching
+    dispute_won    disputed/unknown                     → captured/unknown
+    dispute_won    disputed/delivered                   → captured/delivered
+    dispute_won    disputed/partial                     → captured|refund_pending/partial
+    dispute_won    disputed/failed                      → refund_pending/failed
+    dispute_lost   disputed/delivered                   → refunded|captured/delivered
+    dispute_lost   disputed/partial                     → refunded|captured|refund_pending/partial
+    dispute_lost   disputed/ready|parked|failed         → refunded|refund_pending/failed
+    dispute_lost   disputed/dispatching|unknown         → refunded|captured/unknown
+    dispute_lost   refund_pending/failed                → refunded|refund_pending/failed
+    dispute_lost   refund_pending/unknown               → refunded|refund_pending/unknown
+    dispute_lost   refund_pending/reversed              → refunded|refund_pending/reversed
+    dispute_lost   refund_pending/partial               → refunded|refund_pending|captured/partial
+    dispute_lost   refund_pending/delivered             → refunded|refund_pending|captured/delivered
 """
 
 
@@ -103,6 +134,10 @@ STATUS = """
     refund_pending/failed   failed      pending
     refunded/failed         failed      final
     refunded/reversed       reversed    final
+    disputed/ready          processing  pending
+    disputed/unknown        processing  unknown
+    disputed/delivered      succeeded   pending
+    refunded/delivered      succeeded   final
 """
 
 
@@ -205,6 +240,10 @@ STEPS = """
     captured/ready         wake+0      payment:open+0           | +0    | Send
     captured/parked        wake+60     deadline+86400           | +60   | nothing
     captured/parked        wake+0      deadline+86400           | +0    | Resume
+    disputed/ready         wake+0      deadline+0               | never | nothing
+    disputed/parked        wake+0      deadline+0               | never | nothing
+    disputed/unknown       attempt:unknown+0    deadline-40 end-1 | +0  | Inquire
+    disputed/delivered     attempt:done                         | never | nothing
     captured/parked        wake+60     deadline+0               | +0    | GiveUp
     captured/dispatching   attempt:prepared+45  deadline+86400  | +45   | nothing
     captured/dispatching   attempt:prepared+0   deadline+86400  | +0    | Inquire

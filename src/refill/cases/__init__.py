@@ -21,18 +21,24 @@ AGE_LIMIT = {
     "empty_float": timedelta(hours=1),  # our float at a supplier is used up; orders are parked
     "difference": timedelta(hours=24),
     "voucher_guessing": timedelta(hours=1),  # wrong PINs from many places: somebody tries them through
-    "disputed": timedelta(hours=48),
+    "disputed": timedelta(hours=48),  # a payer's bank takes money back; with a day for our evidence, until that day
+    "dispute_lost": timedelta(hours=24),  # money that is gone: write it off, or recover it
+    "refund_asked": timedelta(hours=24),  # somebody wants to give money back; another person confirms
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One trouble about one object, in a sentence; `money` is what is at stake, if any."""
+    """One trouble about one object, in a sentence; `money` is what is at stake, if any.
+
+    due_at: a deadline that somebody else set, in the place of the kind's age limit.
+    """
 
     kind: str
     about: str
     says: str
     money: Money | None = None
+    due_at: datetime | None = None
 
     @property
     def id(self) -> str:
@@ -76,6 +82,12 @@ RESOLVE = Statement("""
      WHERE id = :id AND state <> 'resolved'
 """)
 
+CLOSE = Statement("""
+    -- What settled itself: the engine closes it, if nobody did before
+    UPDATE cases_case SET state = 'resolved', resolved_by = 'refill', resolved_at = :at, resolution = :how
+     WHERE id = ANY (:ids::text[]) AND state <> 'resolved'
+""")
+
 LISTING = Statement("""
     SELECT id, kind, about, says, opened_at, due_at, state, assigned_to, resolved_by, resolution FROM cases_case
      WHERE state <> 'resolved' ORDER BY due_at LIMIT :most
@@ -100,7 +112,7 @@ async def raise_cases(tx: Tx, cases: Sequence[Case], at: datetime) -> None:
             says=[case.says for case in unique],
             minors=[case.money.minor if case.money else None for case in unique],
             currencies=[case.money.currency if case.money else None for case in unique],
-            dues=[at + AGE_LIMIT[case.kind] for case in unique],
+            dues=[case.due_at or at + AGE_LIMIT[case.kind] for case in unique],
         )
 
 
@@ -124,3 +136,8 @@ async def resolve(tx: Tx, case_id: str, who: str, how: str, note: str, now: date
     """Closes a case with how it was settled and a note. Raises CannotHappen when it is resolved already."""
     if not await tx.run(RESOLVE, id=case_id, who=who, how=f"{how}: {note}", at=now):
         raise CannotHappen("This case is resolved already.")
+
+
+async def close(tx: Tx, case_ids: Sequence[str], how: str, now: datetime) -> None:
+    """Closes cases that settled themselves; one that a person resolved, or that never was, stays as it is."""
+    await tx.run(CLOSE, ids=list(case_ids), how=how, at=now)

@@ -7,7 +7,7 @@ from refill.db import Database, Statement, Tx
 from refill.ids import CELLS
 from refill.ledger.check import SHOWN, Progress, snapshot
 from refill.ledger.check import check as check_book
-from refill.topup.states import BORN, EDGES, REMARKS
+from refill.topup.states import REMARKS, ends_of
 
 STEPS = 64
 
@@ -24,38 +24,48 @@ MONEY = Statement("""
     -- Orders of some cells whose row and whose entries tell different stories
     WITH moved AS (
       SELECT left(id, 27) AS order_id,
-             sum(minor) FILTER (WHERE debit LIKE 'clearing:%' OR debit LIKE 'float:pa_%') AS taken,
-             sum(minor) FILTER (WHERE credit LIKE 'clearing:%' OR credit LIKE 'float:pa_%') AS given_back,
+             sum(minor) FILTER (WHERE credit NOT LIKE 'disputes:%'
+                AND (debit LIKE 'clearing:%' OR debit LIKE 'float:pa_%' OR debit LIKE 'voucher:%')) AS taken,
+             sum(minor) FILTER (WHERE debit NOT LIKE 'disputes:%'
+                AND (credit LIKE 'clearing:%' OR credit LIKE 'float:pa_%' OR credit LIKE 'voucher:%')) AS given_back,
              sum(minor) FILTER (WHERE credit LIKE 'balance:%') AS credited,
              sum(CASE WHEN credit LIKE 'owed:%' OR credit LIKE 'held:%' THEN minor ELSE 0 END)
-           - sum(CASE WHEN debit LIKE 'owed:%' OR debit LIKE 'held:%' THEN minor ELSE 0 END) AS waiting
+           - sum(CASE WHEN debit LIKE 'owed:%' OR debit LIKE 'held:%' THEN minor ELSE 0 END) AS waiting,
+             sum(CASE WHEN debit LIKE 'disputes:%' THEN minor WHEN credit LIKE 'disputes:%' THEN -minor ELSE 0 END)
+          AS disputed
         FROM ledger_transfer WHERE cell BETWEEN :first AND :last AND id LIKE 'tu\\_%' GROUP BY 1),
     stray AS (
       SELECT order_id, sum(minor) AS minor FROM topup_capture WHERE fate <> 'order' GROUP BY 1),
     stray_back AS (
       SELECT order_id, sum(minor) AS minor FROM topup_refund
        WHERE state = 'done' AND cell BETWEEN :first AND :last
-         AND source LIKE 'suspense:%' AND source NOT LIKE 'suspense:unknown%' GROUP BY 1)
-    SELECT o.id,
-           CASE WHEN coalesce(moved.taken, 0) <> o.captured_minor + coalesce(stray.minor, 0)
-                THEN 'took ' || coalesce(moved.taken, 0) || ', captured ' || o.captured_minor
-                WHEN coalesce(moved.given_back, 0) <> o.refunded_minor + coalesce(stray_back.minor, 0)
-                THEN 'gave back ' || coalesce(moved.given_back, 0) || ', refunded ' || o.refunded_minor
-                WHEN o.supplier = 'home' AND o.delivery <> 'reversed' AND coalesce(moved.credited, 0) <> o.delivered_minor
-                THEN 'credited ' || coalesce(moved.credited, 0) || ', delivered ' || o.delivered_minor
-                WHEN o.final_at IS NOT NULL AND coalesce(moved.waiting, 0) <> 0
-                THEN 'is final, but ' || moved.waiting || ' still waits'
-           END
-      FROM topup_order o
-      LEFT JOIN moved ON moved.order_id = o.id
-      LEFT JOIN stray ON stray.order_id = o.id
-      LEFT JOIN stray_back ON stray_back.order_id = o.id
-     WHERE o.cell BETWEEN :first AND :last
-       AND (coalesce(moved.taken, 0) <> o.captured_minor + coalesce(stray.minor, 0)
-            OR coalesce(moved.given_back, 0) <> o.refunded_minor + coalesce(stray_back.minor, 0)
-            OR o.supplier = 'home' AND o.delivery <> 'reversed' AND coalesce(moved.credited, 0) <> o.delivered_minor
-            OR o.final_at IS NOT NULL AND coalesce(moved.waiting, 0) <> 0)
-     ORDER BY o.id LIMIT :most
+         AND source LIKE 'suspense:%' AND source NOT LIKE 'suspense:unknown%' GROUP BY 1),
+    fought AS (  -- what banks still decide about, and what they gave to the payers of orders
+      SELECT order_id, coalesce(sum(minor) FILTER (WHERE state = 'opened'), 0) AS open, sum(counted_minor) AS counted
+        FROM topup_dispute WHERE cell BETWEEN :first AND :last GROUP BY 1),
+    told AS (
+      SELECT o.id, o.captured_minor + coalesce(stray.minor, 0) AS captured, coalesce(moved.taken, 0) AS taken,
+             o.refunded_minor - coalesce(fought.counted, 0) + coalesce(stray_back.minor, 0) AS refunded,
+             coalesce(moved.given_back, 0) AS given_back, o.delivered_minor AS delivered,
+             CASE WHEN o.supplier = 'home' AND o.delivery <> 'reversed'
+                  THEN coalesce(moved.credited, 0) ELSE o.delivered_minor END AS credited,
+             CASE WHEN o.final_at IS NULL THEN 0 ELSE coalesce(moved.waiting, 0) END AS waiting,
+             coalesce(moved.disputed, 0) AS disputed, coalesce(fought.open, 0) AS open
+        FROM topup_order o
+        LEFT JOIN moved ON moved.order_id = o.id
+        LEFT JOIN stray ON stray.order_id = o.id
+        LEFT JOIN stray_back ON stray_back.order_id = o.id
+        LEFT JOIN fought ON fought.order_id = o.id
+       WHERE o.cell BETWEEN :first AND :last)
+    SELECT id,
+           CASE WHEN taken <> captured THEN 'took ' || taken || ', captured ' || captured
+                WHEN given_back <> refunded THEN 'gave back ' || given_back || ', refunded ' || refunded
+                WHEN credited <> delivered THEN 'credited ' || credited || ', delivered ' || delivered
+                WHEN disputed <> open THEN 'holds ' || disputed || ' as disputed, and ' || open || ' is'
+                ELSE 'is final, but ' || waiting || ' still waits' END
+      FROM told
+     WHERE taken <> captured OR given_back <> refunded OR credited <> delivered OR disputed <> open OR waiting <> 0
+     ORDER BY id LIMIT :most
 """)
 
 
@@ -108,15 +118,6 @@ def _orders(state: tuple[str, str], names: Sequence[str]) -> set[tuple[str, str]
         return {state}
     ends: set[tuple[str, str]] = set()
     for n, name in enumerate(names):
-        for after in _after(state, name):
+        for after in ends_of(name, *state):
             ends |= _orders(after, [*names[:n], *names[n + 1 :]])
     return ends
-
-
-def _after(state: tuple[str, str], transition: str) -> frozenset[tuple[str, str]]:
-    edge = EDGES.get(transition)
-    if edge is None:
-        return frozenset()
-    if state == ("", ""):
-        return edge.to if transition in BORN else frozenset()
-    return edge.to if state[0] in edge.payment and state[1] in edge.delivery else frozenset()

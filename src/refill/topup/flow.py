@@ -4,16 +4,19 @@ Each step is a room of its own; this is their table of contents.
 """
 
 from refill.ids import cell_of
+from refill.topup.dispute import dispute
 from refill.topup.notices import receive_notice, receive_supplier_notice
 from refill.topup.pay import cancel, close, invite, pay, poll, poll_payment
 from refill.topup.place import place
+from refill.topup.proposal import confirm_refund, decline_refund, refund
 from refill.topup.refund import ask_refund, refunded
 from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
 from refill.topup.trade import Trade
 
-# As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled; refunded, reversed.
+# As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled;
+# refunded (by itself, or by two people), reversed, disputed by the payer's bank.
 __all__ = [  # noqa: RUF022
     "new_order_id",
     "place",
@@ -29,9 +32,13 @@ __all__ = [  # noqa: RUF022
     "inquire",
     "receive_supplier_notice",
     "settle",
+    "refund",
+    "confirm_refund",
+    "decline_refund",
     "ask_refund",
     "refunded",
     "reverse",
+    "dispute",
 ]
 
 

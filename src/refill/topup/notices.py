@@ -7,8 +7,9 @@ from refill.cases import Case
 from refill.db import Tx
 from refill.errors import NotFound, NotVerified
 from refill.outcome import Done, Unknown
-from refill.payments import Capture, RawNotice
+from refill.payments import Capture, Dispute, RawNotice
 from refill.topup import store
+from refill.topup.dispute import dispute
 from refill.topup.order import order_of
 from refill.topup.pay import pay
 from refill.topup.send import Answered, never_heard, recharge_of
@@ -27,9 +28,12 @@ async def receive_notice(trade: Trade, method: str, raw: RawNotice) -> tuple[int
     except NotVerified as doubt:
         await _keep_unverified(trade, source, raw.body, str(doubt))
         return shelf.acknowledge(False)
-    kept = await _keep(trade, source, notice.id, raw.body, notice.reference)
+    about = notice.dispute.transaction if notice.dispute else notice.reference
+    kept = await _keep(trade, source, notice.id, raw.body, about)
     if kept.handled:
         return shelf.acknowledge(True)
+    if notice.dispute is not None:
+        return shelf.acknowledge(await _disputed(trade, method, kept, notice.dispute))
     if notice.capture is not None and notice.fresh:
         captures = [notice.capture]
     else:
@@ -43,10 +47,18 @@ async def receive_notice(trade: Trade, method: str, raw: RawNotice) -> tuple[int
         await _stranger(trade, kept, notice.capture)
         return shelf.acknowledge(False)  # perhaps it overtook our own commit: let them send it again
     await pay(trade, captures)
-    await trade.db.transaction(
-        lambda tx: inbox.handled(tx, kept, "paid" if captures else "noted", trade.world.db_now())
-    )
+    await _handled(trade, kept, "paid" if captures else "noted")
     return shelf.acknowledge(True)
+
+
+async def _disputed(trade: Trade, method: str, kept: inbox.Kept, said: Dispute) -> bool:
+    """Nobody can be asked about a dispute, and its word only ever leads forward; so an old notice counts like a new one."""
+    if not await dispute(trade, method, said):
+        says = "A payer's bank disputes a payment that we do not know."
+        await _call_a_person(trade, Case("stranger", f"{kept.source} {kept.their_id}", says, said.amount))
+        return False  # perhaps it overtook the payment itself: let them send it again
+    await _handled(trade, kept, f"dispute {said.state}")
+    return True
 
 
 async def receive_supplier_notice(
@@ -79,7 +91,7 @@ async def receive_supplier_notice(
             outcome = await trade.suppliers[supplier].inquire(trade.world, ask)
             if not never_heard(outcome):
                 await settle(trade, [Answered(attempt, outcome, by_inquiry=True)])
-    await trade.db.transaction(lambda tx: inbox.handled(tx, kept, "asked", trade.world.db_now()))
+    await _handled(trade, kept, "asked")
     return 200, b"success"
 
 
@@ -104,5 +116,12 @@ async def _keep_unverified(trade: Trade, source: str, raw: bytes, doubt: str) ->
 async def _stranger(trade: Trade, kept: inbox.Kept, capture: Capture | None) -> None:
     money = capture.amount if capture else None
     says = "A verified notice names an order that we do not have."
-    case = Case("stranger", f"{kept.source} {kept.their_id}", says, money)
+    await _call_a_person(trade, Case("stranger", f"{kept.source} {kept.their_id}", says, money))
+
+
+async def _call_a_person(trade: Trade, case: Case) -> None:
     await trade.db.transaction(lambda tx: cases.raise_cases(tx, [case], trade.world.db_now()))
+
+
+async def _handled(trade: Trade, kept: inbox.Kept, remark: str) -> None:
+    await trade.db.transaction(lambda tx: inbox.handled(tx, kept, remark, trade.world.db_now()))

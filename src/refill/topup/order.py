@@ -72,6 +72,11 @@ class Order:
         return owner if kind == "partner" else None
 
     @property
+    def waiting_minor(self) -> int:
+        """What of the price waits for an undelivered order; a lost dispute may have taken a part of it."""
+        return self.price.minor - self.refunded_minor
+
+    @property
     def status(self) -> str:
         """One word for a client: processing, succeeded, failed, partial, cancelled or reversed."""
         match self.delivery:
@@ -148,6 +153,45 @@ class Refund:
     asks: int = 0
     ask_at: datetime | None = None
     done_at: datetime | None = None
+    claim_until: datetime | None = None  # done by a claim code, which may be redeemed until then
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A refund that one person asked for and another must confirm; `why` is for our eyes, not for the gateway's."""
+
+    order_id: str
+    n: int
+    amount: Money
+    why: str
+    asked_by: str
+    asked_at: datetime
+    state: str = "open"  # open | confirmed | declined
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chargeback:
+    """A payment that the payer's bank disputes, as our book has it.
+
+    counted_minor: what of a lost one counts as given back to the payer of the order; the rest was given back before, or
+    had paid for nothing.
+    """
+
+    order_id: str
+    n: int
+    method: str
+    merchant: str
+    transaction: str
+    amount: Money
+    reason: str
+    state: str  # opened | won | lost
+    opened_at: datetime
+    evidence_by: datetime | None = None
+    decided_at: datetime | None = None
+    counted_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from refill.money import Money
 from refill.outcome import Done, Outcome, Refused
 from refill.payments import Capture, RefundAsk
 from refill.topup import states, store
-from refill.topup.order import Order, Refund, refund_id
+from refill.topup.order import Chargeback, Order, Refund, refund_id
 from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
@@ -25,9 +25,8 @@ def fail(changes: Changes, order_id: str, captures: Sequence[tuple[Capture, str]
             order.id, "failed", payment="refunded", delivery="failed", refunded_minor=order.price.minor, reason=reason
         )
         return
-    changes.keep_refund(
-        refund_to_source(changes, order, payer_capture(captures), order.price, owner_account(order), "order")
-    )
+    left = Money(order.waiting_minor, order.price.currency)
+    changes.keep_refund(refund_to_source(changes, order, payer_capture(captures), left, owner_account(order), "order"))
     changes.move(order.id, "failed", payment="refund_pending", delivery="failed", reason=reason, wake_at=None)
 
 
@@ -88,7 +87,8 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
         if standing.state in ("sent", "stuck"):
             match answer:
                 case Done():
-                    _refund_done(changes, standing)
+                    disputes = await store.disputes_of(tx, refund.order_id)
+                    _refund_done(changes, standing, disputes)
                 case Refused(reason, _, final) if final and standing.state == "sent":  # told once, however often asked
                     changes.keep_refund(replace(standing, state="stuck", ask_at=None))
                     changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
@@ -99,7 +99,7 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
     await trade.db.transaction(work)
 
 
-def _refund_done(changes: Changes, refund: Refund) -> None:
+def _refund_done(changes: Changes, refund: Refund, disputes: Sequence[Chargeback]) -> None:
     order = changes.dossiers[refund.order_id].order
     currency = refund.amount.currency
     changes.keep_refund(replace(refund, state="done", ask_at=None, done_at=changes.now))
@@ -113,5 +113,7 @@ def _refund_done(changes: Changes, refund: Refund) -> None:
         changes.remark(order.id, "stray_refunded", refund.n)
         return
     total = order.refunded_minor + refund.amount.minor
-    payment = "captured" if total < order.captured_minor else "refunded"
+    fought = any(each.state == "opened" and each.transaction == refund.transaction for each in disputes)
+    rest = "disputed" if fought else "captured"
+    payment = rest if total < order.captured_minor else "refunded"
     changes.move(order.id, "refunded", refund.n, payment=payment, refunded_minor=total)

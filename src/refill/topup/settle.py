@@ -91,7 +91,7 @@ def _delivered(
     if order.payment in PAID_BACK:
         _late_success(changes, order, attempt, delivery)
     elif delivery.face.minor >= order.face.minor:
-        _book_sale(changes, order, "delivered", order.price.minor, cost)
+        _book_sale(changes, order, "delivered", order.waiting_minor, cost)
         changes.move(order.id, "delivered", delivery="delivered", delivered_minor=order.face.minor)
     else:
         _partly_delivered(changes, order, delivery.face.minor, cost, captures)
@@ -118,18 +118,19 @@ def _book_sale(changes: Changes, order: Order, step: str, price_minor: int, cost
 def _partly_delivered(
     changes: Changes, order: Order, face_minor: int, cost: int, captures: Sequence[tuple[Capture, str]]
 ) -> None:
-    earned = share(order.price.minor, face_minor, order.face.minor)
-    back = order.price.minor - earned
+    earned = min(share(order.price.minor, face_minor, order.face.minor), order.waiting_minor)
+    back = order.waiting_minor - earned
     _book_sale(changes, order, "partial", earned, cost)
     if order.partner:
         back_to_float(changes, order, "partial_refund", back, owner_account(order))
-    if order.partner or not back:
+    if order.partner or not back or order.payment == "disputed":  # the rest waits for what the payer's bank decides
+        given = back if order.partner else 0
         changes.move(
             order.id,
             "partial",
             delivery="partial",
             delivered_minor=face_minor,
-            refunded_minor=back,
+            refunded_minor=order.refunded_minor + given,
         )
         return
     capture = payer_capture(captures)
@@ -165,7 +166,7 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
             changes.keep_refund(replace(refund, state="cancelled", ask_at=None))
             changes.remark(order.id, "refund_cancelled", refund.n, "")
         # The price lies where that refund would have taken it from: with us, or in suspense since the deadline.
-        _book_sale(changes, order, "late", order.price.minor, cost, waiting[0].source)
+        _book_sale(changes, order, "late", waiting[0].amount.minor, cost, waiting[0].source)
         changes.move(
             order.id, "late_success", payment="captured", delivery="delivered", delivered_minor=order.face.minor
         )
@@ -192,6 +193,8 @@ def _refused(
     changes.keep_attempt(replace(attempt, state="refused", inquire_at=None, code=no.code or no.reason))
     if order.payment in PAID_BACK:
         changes.move(order.id, "proven_failed", delivery="failed", reason=no.reason)
+    elif order.payment == "disputed":  # nobody tries again, and the money waits for what the payer's bank decides
+        changes.move(order.id, "stopped", delivery="failed", reason=no.reason)
     elif no.reason == EMPTY_FLOAT:
         wake = changes.now + after(states.PARK, order.parks)
         says = f"Our float at {order.supplier} is used up; orders wait for it."
@@ -214,7 +217,7 @@ def _unsure(changes: Changes, order: Order, attempt: Attempt, doubt: Unknown) ->
     if doubt.code:
         says = f"{attempt.supplier} answered with a code that is in no table of ours: {doubt.code[:40]}."
         changes.troubles.append(Case("unknown_code", f"{attempt.supplier}:{doubt.code[:40]}", says))
-    if order.delivery == "dispatching" and order.payment == "captured":
+    if order.delivery == "dispatching":
         changes.move(order.id, "unsure", attempt.n, delivery="unknown", detail=doubt.why)
 
 
@@ -222,14 +225,15 @@ def overdue(changes: Changes, dossier: Dossier, captures: Sequence[tuple[Capture
     """The deadline passed without an answer: the payer is refunded from suspense, and we go on asking (rule 5)."""
     order = dossier.order
     suspense = states.unknown_account(order)
-    changes.entries.append(ledger.Entry.of(f"{order.id}.overdue", (owner_account(order), suspense, order.price.minor)))
+    left = Money(order.waiting_minor, order.price.currency)
+    changes.entries.append(ledger.Entry.of(f"{order.id}.overdue", (owner_account(order), suspense, left.minor)))
     says = f"{order.supplier} could not tell the outcome by the deadline; the payer gets the money back from suspense."
     changes.troubles.append(Case("unknown", order.id, says, order.price))
     if order.partner:
         back_to_float(changes, order, "overdue_refund", order.price.minor, suspense)
         changes.move(order.id, "overdue", payment="refunded", delivery="unknown", refunded_minor=order.price.minor)
         return
-    changes.keep_refund(refund_to_source(changes, order, payer_capture(captures), order.price, suspense, "order"))
+    changes.keep_refund(refund_to_source(changes, order, payer_capture(captures), left, suspense, "order"))
     changes.move(order.id, "overdue", payment="refund_pending", delivery="unknown")
 
 

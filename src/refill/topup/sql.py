@@ -188,7 +188,7 @@ SAVE_ATTEMPTS = Statement("""
 REFUNDS = Statement("""
     -- Refunds of some orders, the first one first
     SELECT r.order_id, r.n, r.method, r.reference, r.merchant, r.transaction, r.captured_minor, r.minor, r.currency,
-           r.source, r.request_id, r.state, r.why, r.opened_at, r.asks, r.ask_at, r.done_at
+           r.source, r.request_id, r.state, r.why, r.opened_at, r.asks, r.ask_at, r.done_at, r.claim_until
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
       JOIN topup_refund r ON r.cell = asked.cell AND r.order_id = asked.id
      ORDER BY r.order_id, r.n
@@ -198,13 +198,51 @@ SAVE_REFUNDS = Statement("""
     -- Refunds, new or as they stand now
     INSERT INTO topup_refund AS r
            (cell, order_id, n, method, reference, merchant, transaction, captured_minor, minor, currency, source,
-            request_id, state, why, asks, ask_at, opened_at, done_at)
+            request_id, state, why, asks, ask_at, opened_at, done_at, claim_until)
     SELECT * FROM unnest(:cells::smallint[], :orders::text[], :ns::smallint[], :methods::text[], :references::text[],
                          :merchants::text[], :transactions::text[], :captured::bigint[], :minors::bigint[],
                          :currencies::text[], :sources::text[], :requests::text[], :states::text[], :whys::text[],
-                         :asks::smallint[], :askat::timestamptz[], :opened::timestamptz[], :done::timestamptz[])
+                         :asks::smallint[], :askat::timestamptz[], :opened::timestamptz[], :done::timestamptz[],
+                         :claims::timestamptz[])
         ON CONFLICT (cell, order_id, n) DO UPDATE
-       SET state = excluded.state, asks = excluded.asks, ask_at = excluded.ask_at, done_at = excluded.done_at
+       SET state = excluded.state, asks = excluded.asks, ask_at = excluded.ask_at, done_at = excluded.done_at,
+           claim_until = excluded.claim_until
+""")
+
+PROPOSALS = Statement("""
+    -- Refunds of an order that somebody asked for, the first one first
+    SELECT n, minor, currency, why, asked_by, asked_at, state, decided_by, decided_at, answer
+      FROM topup_proposal WHERE cell = :cell AND order_id = :id ORDER BY n
+""")
+
+SAVE_PROPOSAL = Statement("""
+    -- A refund that somebody asks for, or what another person decided
+    INSERT INTO topup_proposal AS p
+           (cell, order_id, n, minor, currency, why, asked_by, asked_at, state, decided_by, decided_at, answer)
+    VALUES (:cell, :id, :n, :minor, :currency, :why, :askedby, :askedat, :state, :decidedby, :decidedat, :answer)
+        ON CONFLICT (cell, order_id, n) DO UPDATE
+       SET state = excluded.state, decided_by = excluded.decided_by, decided_at = excluded.decided_at,
+           answer = excluded.answer
+     WHERE p.state = 'open'
+""")
+
+DISPUTES = Statement("""
+    -- Disputed payments of an order, the first one first
+    SELECT n, method, merchant, transaction, minor, currency, reason, state, opened_at, evidence_by, decided_at,
+           counted_minor
+      FROM topup_dispute WHERE cell = :cell AND order_id = :id ORDER BY n
+""")
+
+SAVE_DISPUTE = Statement("""
+    -- A disputed payment, new or decided
+    INSERT INTO topup_dispute AS d
+           (cell, order_id, n, method, merchant, transaction, minor, currency, reason, state, opened_at, evidence_by,
+            decided_at, counted_minor)
+    VALUES (:cell, :id, :n, :method, :merchant, :transaction, :minor, :currency, :reason, :state, :opened, :evidenceby,
+            :decided, :counted)
+        ON CONFLICT (cell, order_id, n) DO UPDATE
+       SET state = excluded.state, decided_at = excluded.decided_at, counted_minor = excluded.counted_minor
+     WHERE d.state = 'opened'
 """)
 
 CAPTURE = Statement("""
@@ -230,6 +268,11 @@ CAPTURES_OF = Statement("""
     -- The money that arrived for these orders
     SELECT order_id, method, merchant, transaction, reference, minor, currency, paid_at, fate
       FROM topup_capture WHERE order_id = ANY (:orders::text[]) ORDER BY noticed_at, transaction
+""")
+
+ORDER_OF_TRANSACTION = Statement("""
+    -- The order for which one of a gateway's transactions arrived, by their number alone
+    SELECT order_id FROM topup_capture WHERE transaction = :transaction AND method = :method
 """)
 
 TIMELINE = Statement("""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
 from refill.topup.order import Attempt, Dossier, Order, Payment, Refund
 from refill.topup.trade import Rules
@@ -12,38 +13,50 @@ FINAL_DELIVERY = frozenset({"delivered", "partial", "failed", "reversed"})
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A legal move: from any of these payment and delivery states (empty: an order is born) to those."""
+    """A legal move: from any of these payment and delivery states (both empty: an order is born) to those.
+
+    A delivery of "=" is the one that it had.
+    """
 
     payment: frozenset[str]
     delivery: frozenset[str]
     to: frozenset[tuple[str, str]]
 
+    def leaves(self, payment: str, delivery: str) -> bool:
+        """Does it begin at this state?"""
+        return payment in self.payment and delivery in self.delivery
 
-def _edge(payment: str, delivery: str, *to: str) -> Edge:
-    return Edge(
-        frozenset(payment.split()),
-        frozenset(delivery.split()),
-        frozenset((p, d) for p, d in (pair.split("/") for pair in to)),
+
+def _edge(payment: str, delivery: str, *to: str) -> tuple[Edge, ...]:
+    return (
+        Edge(
+            frozenset(payment.split() or [""]),
+            frozenset(delivery.split() or [""]),
+            frozenset((p, d) for p, d in (pair.split("/") for pair in to)),
+        ),
     )
 
 
-# transition: payment before, delivery before, allowed (payment/delivery) after
-EDGES = {
+# transition: its legal moves; payment before, delivery before, allowed (payment/delivery) after
+EDGES: dict[str, tuple[Edge, ...]] = {
     "placed": _edge("", "", "unpaid/quoted"),
     "held": _edge("", "", "captured/ready"),
-    "sold": _edge(
-        "unpaid", "quoted", "captured/delivered"
-    ),  # born so for a partner; paid and credited at once for a guest
+    # born so for a partner; paid and credited at once for a guest
+    "sold": _edge("", "", "captured/delivered") + _edge("unpaid", "quoted", "captured/delivered"),
     "paid": _edge("unpaid", "quoted", "captured/ready"),
     "expired": _edge("unpaid", "quoted", "expired/quoted"),
     "sent": _edge("captured", "ready", "captured/dispatching"),
-    "unsure": _edge("captured", "dispatching unknown", "captured/unknown"),
+    "unsure": _edge("captured", "dispatching unknown", "captured/unknown")
+    + _edge("disputed", "dispatching unknown", "disputed/unknown"),
     "retry": _edge("captured", "dispatching unknown", "captured/ready"),
     "parked": _edge("captured", "dispatching unknown", "captured/parked"),
     "resumed": _edge("captured", "parked", "captured/ready"),
-    "delivered": _edge("captured", "dispatching unknown", "captured/delivered"),
-    "partial": _edge("captured", "dispatching unknown", "refund_pending/partial", "captured/partial"),
+    "delivered": _edge("captured", "dispatching unknown", "captured/delivered")
+    + _edge("disputed", "dispatching unknown", "disputed/delivered"),
+    "partial": _edge("captured", "dispatching unknown", "refund_pending/partial", "captured/partial")
+    + _edge("disputed", "dispatching unknown", "disputed/partial"),
     "failed": _edge("captured", "ready dispatching unknown parked", "refund_pending/failed", "refunded/failed"),
+    "stopped": _edge("disputed", "dispatching unknown", "disputed/failed"),
     "overdue": _edge("captured", "unknown dispatching", "refund_pending/unknown", "refunded/unknown"),
     "late_success": _edge(
         "refund_pending refunded",
@@ -52,27 +65,41 @@ EDGES = {
         *("refund_pending/partial", "refunded/partial"),  # half of it came late: the payer has everything back
     ),
     "proven_failed": _edge("refund_pending refunded", "unknown", "refund_pending/failed", "refunded/failed"),
-    "refunded": _edge(
-        "refund_pending",
-        "failed unknown partial delivered reversed",
-        *("refunded/failed", "refunded/unknown", "refunded/delivered", "refunded/reversed"),
-        *("captured/partial", "refunded/partial"),
-    ),
+    # a person gives money back although the credit stays; at once into a float, for others the gateway is asked
+    "goodwill": _edge("captured", "delivered partial", "refund_pending/=", "captured/=", "refunded/="),
+    "refunded": _edge("refund_pending", "failed unknown reversed", "refunded/=")
+    + _edge("refund_pending", "partial delivered", "refunded/=", "captured/=", "disputed/="),
     "reversed": _edge("captured", "delivered", "refund_pending/reversed", "refunded/reversed"),
+    "disputed": _edge("captured", "ready parked dispatching unknown delivered partial", "disputed/="),
+    "dispute_won": _edge("disputed", "ready parked dispatching unknown delivered partial", "captured/=")
+    + _edge("disputed", "failed partial", "refund_pending/="),  # what was not delivered goes back now
+    "dispute_lost": _edge("disputed", "delivered", "refunded/=", "captured/=")  # captured: the bank took a part
+    + _edge("disputed", "partial", "refunded/=", "captured/=", "refund_pending/=")
+    + _edge("disputed", "ready parked failed", "refunded/failed", "refund_pending/failed")
+    + _edge("disputed", "dispatching unknown", "refunded/unknown", "captured/unknown")
+    + _edge("refund_pending", "failed unknown reversed", "refunded/=", "refund_pending/=")
+    + _edge("refund_pending", "partial delivered", "refunded/=", "refund_pending/=", "captured/="),
 }
-BORN = frozenset({"placed", "held", "sold"})
+BORN = frozenset(name for name, edges in EDGES.items() if any(edge.leaves("", "") for edge in edges))
 # Remarks in an order's timeline that move neither machine.
-REMARKS = frozenset({"stray_payment", "stray_refunded", "refund_cancelled", "refund_stuck", "late_delivery"})
+REMARKS = frozenset(
+    {
+        *("stray_payment", "stray_refunded", "refund_cancelled", "refund_stuck", "late_delivery"),
+        *("dispute_noted", "dispute_ended"),  # of money that is on its way back, or that paid for nothing
+    }
+)
 
 
 def legal(transition: str, payment: str, delivery: str, payment_after: str, delivery_after: str) -> bool:
     """May an order in this state make this move? Both states empty: it is being born."""
-    edge = EDGES[transition]
-    if (payment_after, delivery_after) not in edge.to:
-        return False
-    if not payment:
-        return transition in BORN
-    return payment in edge.payment and delivery in edge.delivery
+    return (payment_after, delivery_after) in ends_of(transition, payment, delivery)
+
+
+@cache
+def ends_of(transition: str, payment: str, delivery: str) -> frozenset[tuple[str, str]]:
+    """All states that this move may lead to from here; none for a transition that the rules do not know."""
+    leaving = [edge for edge in EDGES.get(transition, ()) if edge.leaves(payment, delivery)]
+    return frozenset((p, delivery if d == "=" else d) for edge in leaving for p, d in edge.to)
 
 
 def is_final(payment: str, delivery: str) -> bool:
@@ -106,7 +133,7 @@ def due_of(dossier: Dossier, rules: Rules) -> datetime | None:
     timers += [payment.poll_at for payment in open_payments]
     if order.payment == "unpaid" and not open_payments:
         timers.append(order.expires_at)
-    if order.delivery in ("ready", "parked"):
+    if _may_be_sent(order):
         timers += [order.wake_at, order.deadline]
     if attempt := dossier.open_attempt:
         timers.append(attempt.inquire_at)
@@ -121,6 +148,11 @@ def next_poll(payment: Payment, order: Order, now: datetime) -> datetime:
     if order.payment == "unpaid" and order.expires_at is not None and now < order.expires_at < planned:
         return order.expires_at
     return planned
+
+
+def _may_be_sent(order: Order) -> bool:
+    """Paid and not sent; an order whose payment is disputed waits for the bank, and its case has the deadline."""
+    return order.payment == "captured" and order.delivery in ("ready", "parked")
 
 
 def _never_before(deadline: datetime | None, hard_end: datetime) -> datetime | None:
@@ -195,7 +227,7 @@ def next_step(dossier: Dossier, now: datetime) -> Step | None:
     for refund in dossier.refunds:
         if refund.state in ("due", "sent") and _rang(refund.ask_at, now):
             return AskRefund(refund)
-    if order.delivery in ("ready", "parked"):
+    if _may_be_sent(order):
         if _rang(order.deadline, now):
             return GiveUp()
         if _rang(order.wake_at, now):

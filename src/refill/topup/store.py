@@ -12,7 +12,7 @@ from refill.money import Money
 from refill.numbers import Msisdn
 from refill.payments import Capture
 from refill.topup import sql
-from refill.topup.order import Attempt, Dossier, Order, Payment, Refund, order_of
+from refill.topup.order import Attempt, Chargeback, Dossier, Order, Payment, Proposal, Refund, order_of
 from refill.topup.states import EDGES, due_of, is_final, legal
 from refill.topup.trade import Rules, Trade
 
@@ -99,6 +99,8 @@ class Timeline:
     transfers: list[tuple[str, str, str, int, datetime]]
     notices: list[inbox.InboxRow]
     cases: list[cases.CaseRow]
+    proposals: list[Proposal]
+    disputes: list[Chargeback]
 
 
 def _in_order_of_life(events: list[Event]) -> list[Event]:
@@ -115,18 +117,22 @@ async def timeline(trade: Trade, order_id: str) -> Timeline:
         if order is None:
             raise NotFound("There is no order with that id.")
         (dossier,) = await load(tx, [order])
+        captures = [capture for _, capture, _ in await captures_of(tx, [order.id])]
         names = [order.id, *(p.reference for p in dossier.payments), *(a.request_id for a in dossier.attempts)]
+        names += [capture.transaction for capture in captures]  # a bank that disputes may know no other name
         return Timeline(
             order,
             (await numbers.reveal(tx, trade.vault, [order.number])).get(order.number),
             _in_order_of_life([Event(*row) for row in await tx.rows(sql.TIMELINE, cell=order.cell, id=order.id)]),
             list(dossier.attempts),
             list(dossier.payments),
-            [capture for _, capture, _ in await captures_of(tx, [order.id])],
+            captures,
             list(dossier.refunds),
             await ledger.entries_of(tx, order.id),
             await inbox.about(tx, trade.vault, names),
             await cases.about(tx, order.id),
+            await proposals_of(tx, order.id),
+            await disputes_of(tx, order.id),
         )
 
     return await trade.db.transaction(work)
@@ -264,6 +270,24 @@ async def captures_of(tx: Tx, order_ids: Sequence[str]) -> list[tuple[str, Captu
         (order_id, Capture(method, merchant, transaction, reference, Money(minor, currency), paid_at), fate)
         for order_id, method, merchant, transaction, reference, minor, currency, paid_at, fate in await tx.rows(
             sql.CAPTURES_OF, orders=list(order_ids)
+        )
+    ]
+
+
+async def proposals_of(tx: Tx, order_id: str) -> list[Proposal]:
+    """The refunds of an order that somebody asked for."""
+    return [
+        Proposal(order_id, n, Money(minor, currency), *rest)
+        for n, minor, currency, *rest in await tx.rows(sql.PROPOSALS, cell=cell_of_id(order_id), id=order_id)
+    ]
+
+
+async def disputes_of(tx: Tx, order_id: str) -> list[Chargeback]:
+    """The payments for an order that payers' banks disputed."""
+    return [
+        Chargeback(order_id, n, method, merchant, transaction, Money(minor, currency), *rest)
+        for n, method, merchant, transaction, minor, currency, *rest in await tx.rows(
+            sql.DISPUTES, cell=cell_of_id(order_id), id=order_id
         )
     ]
 
@@ -482,4 +506,45 @@ class Changes:
                 askat=[row.ask_at for row in rows],
                 opened=[row.opened_at for row in rows],
                 done=[row.done_at for row in rows],
+                claims=[row.claim_until for row in rows],
             )
+
+
+async def save_proposal(tx: Tx, row: Proposal) -> None:
+    """A proposal, new or decided; a decided one stays as it is."""
+    await tx.run(
+        sql.SAVE_PROPOSAL,
+        cell=cell_of_id(row.order_id),
+        id=row.order_id,
+        n=row.n,
+        minor=row.amount.minor,
+        currency=row.amount.currency,
+        why=row.why,
+        askedby=row.asked_by,
+        askedat=row.asked_at,
+        state=row.state,
+        decidedby=row.decided_by,
+        decidedat=row.decided_at,
+        answer=row.answer,
+    )
+
+
+async def save_dispute(tx: Tx, row: Chargeback) -> None:
+    """A disputed payment, new or decided; a decided one stays as it is."""
+    await tx.run(
+        sql.SAVE_DISPUTE,
+        cell=cell_of_id(row.order_id),
+        id=row.order_id,
+        n=row.n,
+        method=row.method,
+        merchant=row.merchant,
+        transaction=row.transaction,
+        minor=row.amount.minor,
+        currency=row.amount.currency,
+        reason=row.reason,
+        state=row.state,
+        opened=row.opened_at,
+        evidenceby=row.evidence_by,
+        decided=row.decided_at,
+        counted=row.counted_minor,
+    )

@@ -227,8 +227,8 @@ def _prepare_inquiry(
     flags = trade.suppliers[attempt.supplier].flags
     send_before = now + trade.rules.send_window
     hard_end = attempt.hard_end
-    # Once the payer has the money back we only ask: credit that we ordered then would be a present.
-    resend = flags.dedups_our_reference and order.payment not in states.PAID_BACK
+    # Once the payer has the money back, or fights for it, we only ask: credit that we ordered then would be a present.
+    resend = flags.dedups_our_reference and order.payment == "captured"
     if resend:
         # The inquiry may end in sending again under the same reference, so the hard end moves with it.
         hard_end = max(hard_end, send_before + timedelta(seconds=flags.timeout_s))
