@@ -333,9 +333,9 @@ async def _wait(stop: asyncio.Event, seconds: float) -> bool:
 # ------------------------------------------------------------------ the doors
 
 
-def doors(house: House, secret_key: str) -> Callable[..., Any]:
+def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., Any]:
     """One ASGI application for people and machines; each path belongs to one of them."""
-    from refill.channels import callbacks
+    from refill.channels import callbacks, watch
     from refill.channels.partner_api import create_app
 
     settings = house.settings
@@ -350,11 +350,14 @@ def doors(house: House, secret_key: str) -> Callable[..., Any]:
     django_settings.configure(house.dsn, secret_key, public_url=settings.public_url)
     bridge.bind(house.trade, asyncio.get_running_loop())
     people = WSGIMiddleware(application(), workers=2)
+    watching = watch.Watch(house.trade, stop)
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         path = scope.get("path", "")
         if settings.doors == "all" and (scope["type"] == "lifespan" or path.startswith(MACHINES)):
             await machines(scope, receive, send)
+        elif path.startswith(watch.PATH):
+            await watching(scope, receive, send)
         elif scope["type"] == "http":
             await people(scope, receive, send)
 
@@ -379,7 +382,7 @@ async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, No
     settings = house.settings
     secret_key = house.trade.vault.digest("django", b"secret key") * 2
     config = uvicorn.Config(
-        doors(house, secret_key),
+        doors(house, secret_key, stop),
         host=settings.host,
         port=settings.port,
         http=PatientHttp,

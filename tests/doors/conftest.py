@@ -92,7 +92,9 @@ class House:
             self.trade = house.trade
             self.facts = await demo.fill(house.pool, house.world, house.trade.vault)
             server = _Server(
-                uvicorn.Config(app.doors(house, NOT_A_SECRET), lifespan="off", log_level="warning", access_log=False)
+                uvicorn.Config(
+                    app.doors(house, NOT_A_SECRET, self._stop), lifespan="off", log_level="warning", access_log=False
+                )
             )
             serve = asyncio.create_task(server.serve(sockets=[ours]))
             work = asyncio.create_task(app.work(house, self._stop))
