@@ -17,7 +17,6 @@ from refill.ids import base32
 KEY_BYTES = 32
 _VERSION = b"\x01"
 _NONCE_BYTES = 12
-_PAIR = [base32(value, 2) for value in range(1024)]  # ten bits at a time is four times quicker than five
 
 
 class NotOpened(RefillError):
@@ -74,17 +73,7 @@ class Vault:
         """A keyed name for `text`, 16 characters of base 32 (80 bits): equal texts meet, nobody reads them back."""
         hashed = self._index(kind).copy()
         hashed.update(text.encode())
-        bits = int.from_bytes(hashed.digest(), "big")
-        return (
-            _PAIR[bits >> 70]
-            + _PAIR[bits >> 60 & 1023]
-            + _PAIR[bits >> 50 & 1023]
-            + _PAIR[bits >> 40 & 1023]
-            + _PAIR[bits >> 30 & 1023]
-            + _PAIR[bits >> 20 & 1023]
-            + _PAIR[bits >> 10 & 1023]
-            + _PAIR[bits & 1023]
-        )
+        return base32(int.from_bytes(hashed.digest(), "big"), 16)
 
     def digest(self, kind: str, content: bytes) -> str:
         """A keyed hash of `content`, 32 hexadecimal digits (128 bits): is this the same request, the same key?"""

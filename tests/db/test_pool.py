@@ -8,7 +8,7 @@ import pytest
 
 from refill.db import Pool, Statement, Tx, unsafe_settings
 from refill.db.pool import ATTEMPTS
-from refill.errors import Busy
+from refill.errors import Busy, CannotHappen
 from refill.world import in_transaction
 
 
@@ -105,6 +105,61 @@ async def test_two_that_wait_for_each_other_both_succeed_in_the_end(pool: Pool) 
     await asyncio.gather(crossed("a", "b"), crossed("b", "a"))
     assert runs >= 3, "one of them was rerun"
     assert await pool.transaction(lambda tx: tx.rows(sql("SELECT says FROM cases_case"))) == [("y..",), ("y..",)]
+
+
+async def test_what_nobody_awaits_travels_with_the_next_and_with_the_commit(pool: Pool) -> None:
+    async def work(tx: Tx) -> list[int]:
+        tx.ask(KEEP, id="a")
+        twice = [tx.ask(KEEP, id="b"), tx.ask(KEEP, id="b")]
+        counted = await tx.value(COUNT)
+        tx.ask(UPDATE, id="a")
+        return [counted, *(one.count for one in twice)]
+
+    assert await pool.transaction(work) == [2, 1, 0]
+    assert await pool.transaction(lambda tx: tx.rows(sql("SELECT says FROM cases_case ORDER BY id"))) == [("y.",), ("y",)]
+
+
+async def test_what_nobody_awaits_can_still_refuse_the_commit(pool: Pool) -> None:
+    async def work(tx: Tx) -> None:
+        await tx.run(KEEP, id="a")
+        tx.ask(sql("UPDATE cases_case SET says = NULL"))
+        tx.ask(KEEP, id="b")
+
+    with pytest.raises(psycopg.errors.NotNullViolation):
+        await pool.transaction(work)
+    assert await pool.transaction(lambda tx: tx.value(COUNT)) == 0
+
+    async def too_few(tx: Tx) -> None:
+        await tx.run(KEEP, id="a")
+        tx.ask(UPDATE, id="nobody").must_touch(1, "A row is missing.")
+
+    with pytest.raises(CannotHappen, match="A row is missing"):
+        await pool.transaction(too_few)
+    assert await pool.transaction(lambda tx: tx.value(COUNT)) == 0
+
+
+async def test_an_error_of_ours_undoes_what_still_stood_in_line(pool: Pool) -> None:
+    async def work(tx: Tx) -> None:
+        tx.ask(KEEP, id="a")
+        tx.ask(sql("SELECT 1 / 0"))
+        raise ValueError("ours")
+
+    with pytest.raises(ValueError, match="ours"):
+        await pool.transaction(work)
+    assert await pool.transaction(lambda tx: tx.value(COUNT)) == 0
+
+
+async def test_whoever_is_cancelled_in_mid_sentence_leaves_nothing_behind(pool: Pool) -> None:
+    async def work(tx: Tx) -> None:
+        await tx.run(KEEP, id="a")
+        await tx.rows(sql("SELECT pg_sleep(5)"))
+
+    task = asyncio.ensure_future(pool.transaction(work))
+    await asyncio.sleep(0.2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await pool.transaction(lambda tx: tx.value(COUNT)) == 0
 
 
 async def test_a_connection_that_breaks_is_replaced_and_the_work_runs_again(pool: Pool) -> None:

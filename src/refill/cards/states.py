@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 STOCK, ACTIVE, GRACE, SUSPENDED, EXPIRED, RECYCLED = "stock", "active", "grace", "suspended", "expired", "recycled"
 
@@ -32,43 +33,35 @@ def life(state: str, active_until: datetime | None, now: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a run of top-ups does to validity: the later of (its end + `plus_days`) and (today + `at_least_days`).
+    """What a top-up does to validity: the later of (its end + `plus_days`) and (today + `at_least_days`).
 
-    None: that side does not count. Such steps join into one such step, so a batch that meets a subscriber several
-    times is one update, and each of its rows still has its own answer.
+    None: that side does not count. Neither is longer than `LONGEST_DAYS`.
     """
 
     plus_days: int | None
     at_least_days: int | None
 
-    def then(self, later: "Reach") -> "Reach":
-        """This step and a later one of the same moment, as one."""
-        plus = None if self.plus_days is None or later.plus_days is None else self.plus_days + later.plus_days
-        carried = (
-            None if self.at_least_days is None or later.plus_days is None else self.at_least_days + later.plus_days
-        )
-        sides = [side for side in (carried, later.at_least_days) if side is not None]
-        return Reach(plus, max(sides, default=None))
-
     def from_(self, active_until: datetime | None, now: datetime) -> datetime | None:
         """The end of validity after this step; None: there was none, and this step gives none."""
         if self.at_least_days is None:
             return active_until
-        end = now + timedelta(days=min(self.at_least_days, LONGEST_DAYS))
+        end = now + timedelta(days=self.at_least_days)
         if self.plus_days is not None and active_until is not None:
-            end = max(end, active_until + timedelta(days=min(self.plus_days, LONGEST_DAYS)))
+            end = max(end, active_until + timedelta(days=self.plus_days))
         return min(end, now + timedelta(days=LONGEST_DAYS))
 
 
 NOTHING = Reach(0, None)
 
 
+@lru_cache(1024)
 def reach(policy: str, days: int) -> Reach:
     """What a product's validity does.
 
     from_today: ends `days` from now, even if it would have lasted longer; from_expiry: `days` more; longer: `days` from
     now unless it lasts longer already; never: left as it is.
     """
+    days = min(days, LONGEST_DAYS)
     if policy == NEVER:
         return NOTHING
     if policy == FROM_TODAY:

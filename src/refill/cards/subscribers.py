@@ -16,12 +16,11 @@ from refill.cards.states import (
     SUSPENDED,
     SUSPENSION_LASTS,
     Grant,
-    Reach,
     life,
     reach,
     validity,
 )
-from refill.db import Row, Statement, Tx
+from refill.db import Asked, Row, Statement, Tx
 from refill.errors import CannotHappen
 from refill.ids import CELLS, cell_of
 
@@ -73,34 +72,21 @@ class Extension:
     policy: str  # from_today | from_expiry | longer | never
 
 
-# One update per subscriber: the rows are locked in one order by the subquery, so that two batches never wait for each
-# other in a ring. What a batch does to a subscriber was joined into one step before (`Reach.then`).
 EXTEND = Statement("""
-    -- Extend validity and bring subscribers back to life; says what their validity was before
-    WITH asked AS (
-        SELECT *
-          FROM unnest(:cells::smallint[], :ids::text[], :numbers::text[], :plus::int[], :at_least::int[])
-               AS asked (cell, id, number, plus_days, at_least_days)
-    ), before AS MATERIALIZED (
-        SELECT s.cell, s.id, s.number, s.active_until, asked.plus_days, asked.at_least_days
-          FROM asked
-          JOIN cards_subscriber AS s ON s.cell = asked.cell AND s.id = asked.id
-         WHERE s.number = asked.number
-           AND s.state IN ('stock', 'active', 'grace', 'suspended')
-         ORDER BY s.cell, s.id
-           FOR UPDATE OF s
-    ), extended AS (
-        UPDATE cards_subscriber AS s
-           SET active_until = least(
-                   greatest(:now::timestamptz + before.at_least_days * interval '1 day',
-                            before.active_until + before.plus_days * interval '1 day'),
-                   :now::timestamptz + (:longest::int) * interval '1 day'),
-               activated_at = coalesce(s.activated_at, :now::timestamptz),
-               state = 'active'
-          FROM before
-         WHERE s.cell = before.cell AND s.id = before.id AND before.at_least_days IS NOT NULL
-    )
-    SELECT id, number, active_until FROM before
+    -- Extend validity and bring subscribers back to life, each one once, touched in the order in which they are named
+    UPDATE cards_subscriber AS s
+       SET active_until = CASE WHEN asked.at_least_days IS NULL THEN s.active_until ELSE least(
+               greatest(:now::timestamptz + asked.at_least_days * interval '1 day',
+                        s.active_until + asked.plus_days * interval '1 day'),
+               :now::timestamptz + (:longest::int) * interval '1 day') END,
+           activated_at = CASE WHEN asked.at_least_days IS NULL THEN s.activated_at
+                               ELSE coalesce(s.activated_at, :now::timestamptz) END,
+           state = CASE WHEN asked.at_least_days IS NULL THEN s.state ELSE 'active' END
+      FROM unnest(:cells::smallint[], :ids::text[], :numbers::text[], :plus::int[], :at_least::int[])
+           AS asked (cell, id, number, plus_days, at_least_days)
+     WHERE s.cell = asked.cell AND s.id = asked.id AND s.number = asked.number
+       AND s.state IN ('stock', 'active', 'grace', 'suspended')
+    RETURNING s.id, s.active_until
 """)
 
 
@@ -111,34 +97,35 @@ async def extend(tx: Tx, rows: Sequence[Extension], now: datetime) -> list[datet
     as long as nothing gave it validity. The state written down decides, not the calendar: as long as the network still
     serves a subscriber, a top-up saves it.
     """
-    steps: dict[tuple[str, str], Reach] = {}
-    cells: dict[str, int] = {}
-    runs = []  # each row's step joined with those before it
-    for row in rows:
-        key = (row.subscriber_id, row.number)
-        step = reach(row.policy, row.days)
-        earlier = steps.get(key)
-        joined = step if earlier is None else earlier.then(step)
-        steps[key] = joined
-        cells[row.subscriber_id] = row.cell
-        runs.append(joined)
-    found = await tx.rows(
+    rounds: list[dict[str, int]] = []  # the first row of every subscriber, then the second of those that have one, …
+    seen: dict[str, int] = {}
+    for n, row in enumerate(rows):
+        nth = seen[row.subscriber_id] = seen.get(row.subscriber_id, -1) + 1
+        if nth == len(rounds):
+            rounds.append({})
+        rounds[nth][row.subscriber_id] = n
+    asked = [(places, _ask_extension(tx, [rows[n] for n in places.values()], now)) for places in rounds]
+    ends: list[datetime | None] = [None] * len(rows)
+    for places, extended in asked:
+        for id_, active_until in await extended:
+            ends[places[id_]] = active_until
+    return ends
+
+
+def _ask_extension(tx: Tx, rows: Sequence[Extension], now: datetime) -> Asked:
+    """Rows of different subscribers, in the order in which everybody locks them."""
+    ordered = sorted(rows, key=lambda row: (row.cell, row.subscriber_id))
+    reaches = [reach(row.policy, row.days) for row in ordered]
+    return tx.ask(
         EXTEND,
-        cells=[cells[id_] for id_, _ in steps],
-        ids=[id_ for id_, _ in steps],
-        numbers=[number for _, number in steps],
-        plus=[None if step.plus_days is None else min(step.plus_days, LONGEST_DAYS) for step in steps.values()],
-        at_least=[
-            None if step.at_least_days is None else min(step.at_least_days, LONGEST_DAYS) for step in steps.values()
-        ],
+        cells=[row.cell for row in ordered],
+        ids=[row.subscriber_id for row in ordered],
+        numbers=[row.number for row in ordered],
+        plus=[each.plus_days for each in reaches],
+        at_least=[each.at_least_days for each in reaches],
         longest=LONGEST_DAYS,
         now=now,
     )
-    before: dict[tuple[str, str], datetime | None] = {(id_, number): until for id_, number, until in found}
-    return [
-        run.from_(before[key], now) if (key := (row.subscriber_id, row.number)) in before else None
-        for row, run in zip(rows, runs, strict=True)
-    ]
 
 
 @dataclass(frozen=True, slots=True)

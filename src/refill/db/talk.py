@@ -11,6 +11,7 @@ from psycopg import pq
 from psycopg.adapt import Transformer
 
 from refill.db.statement import Statement
+from refill.errors import CannotHappen
 
 Row = tuple[Any, ...]
 
@@ -20,6 +21,9 @@ class Asked(Protocol):
 
     @property
     def count(self) -> int: ...
+
+    def must_touch(self, rows: int, says: str) -> None:
+        """Unless it touches so many rows, CannotHappen is raised, at the latest before the commit."""
 
     def __await__(self) -> Generator[Any, None, list[Row]]: ...
 
@@ -36,12 +40,16 @@ class Connection(psycopg.AsyncConnection[Any]):
 class Waiting:
     """A statement in the line of one `Talk`."""
 
-    __slots__ = ("_talk", "result", "says")
+    __slots__ = ("_talk", "must", "result")
 
-    def __init__(self, talk: "Talk", says: str) -> None:
+    def __init__(self, talk: "Talk") -> None:
         self._talk = talk
-        self.says = says
         self.result: pq.abc.PGresult | None = None
+        self.must: tuple[int, str] | None = None
+
+    def must_touch(self, rows: int, says: str) -> None:
+        self.must = rows, says
+        self._talk.wary = True
 
     @property
     def count(self) -> int:
@@ -64,7 +72,9 @@ class Talk:
         self._connection, self._pg = connection, connection.pgconn
         self._pg.enter_pipeline_mode()
         self._line: list[Waiting | Statement] = []  # a Statement stands for its own preparation
+        self._preparing: set[Statement] = set()  # by what stands in line
         self._began = False
+        self.wary = False  # something in line must touch some rows
         self.cut = False
 
     def ask(self, statement: Statement, values: list[Any]) -> Waiting:
@@ -72,16 +82,19 @@ class Talk:
         if not self._began:
             self._began = True
             self._say(b"BEGIN")
-        if statement not in self._connection.prepared:
+        if statement not in self._connection.prepared and statement not in self._preparing:
             self._pg.send_prepare(statement.name, statement.wire)
             self._line.append(statement)
+            self._preparing.add(statement)
         self._pg.send_query_prepared(statement.name, [_wire(value) for value in values])
-        waiting = Waiting(self, statement.text)
+        waiting = Waiting(self)
         self._line.append(waiting)
         return waiting
 
     async def commit(self) -> None:
         """Commits, with everything that still stands in line before it."""
+        if self.wary:
+            await self.send()  # what must touch some rows is looked at while nothing is committed
         if self._began:
             self._say(b"COMMIT")
             await self.send()
@@ -102,11 +115,13 @@ class Talk:
 
     def _say(self, word: bytes) -> None:
         self._pg.send_query_params(word, None)
-        self._line.append(Waiting(self, word.decode()))
+        self._line.append(Waiting(self))
 
     async def send(self) -> None:
         """Sends the line and takes all of its answers. Raises the first error; what stood behind that was not run."""
         line, self._line = self._line, []
+        self._preparing.clear()
+        self.wary = False
         self.cut = True
         self._pg.pipeline_sync()
         failed: psycopg.Error | None = None
@@ -125,6 +140,9 @@ class Talk:
         self.cut = False
         if failed is not None:
             raise failed
+        for one in line:
+            if isinstance(one, Waiting) and one.must and one.count != one.must[0]:
+                raise CannotHappen(one.must[1])
 
     async def _answer(self) -> pq.abc.PGresult:
         result = await self._answer_or_end()

@@ -12,6 +12,7 @@ import psycopg
 
 from refill.db import Asked, Database, Row, Statement, Tx
 from refill.db.pool import COLLISION, POINTED, SESSION, rerun
+from refill.errors import CannotHappen
 from refill.ids import cell_of_id, make_id
 from refill.simulate.kernel import Kernel, Process, Task, suspend
 from refill.world import NoAnswer, NotSent, Request, Response, in_transaction
@@ -179,6 +180,10 @@ class Answered:
 
     rows: list[Row]
     count: int
+
+    def must_touch(self, rows: int, says: str) -> None:
+        if self.count != rows:
+            raise CannotHappen(says)
 
     def __await__(self) -> Generator[Any, None, list[Row]]:
         yield from ()
