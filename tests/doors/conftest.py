@@ -177,7 +177,7 @@ class Visitor:
         return answer
 
     def confirm(self, page: httpx2.Response, **more: str) -> httpx2.Response:
-        return self.post(page.url.path, {"scene": "page", **more}, page)
+        return self.post(page.url.path, {"way": "alipay.page", **more}, page)
 
 
 def hidden(html: str) -> dict[str, str]:

@@ -1,21 +1,26 @@
 """What a page asks of the spine, in the words of the page; the only file of the portal that calls it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.core import signing
 
 from refill.catalogue import Quote
+from refill.channels.machines.passes import WATCH, write_pass
 from refill.channels.people import bridge
+from refill.channels.portal.ways import Way
 from refill.errors import NotFound, RefillError
 from refill.money import Money, amount
 from refill.numbers import Msisdn, number_id, typed_msisdn
-from refill.payments import Invitation
+from refill.payments import Invitation, Method
 from refill.topup import Ask, Order, flow, store
+from refill.topup.order import Payment
+from refill.topup.store import Event
 
 ON_PURPOSE = timedelta(seconds=120)  # DOMAIN rule 7: the same wish again within this time is asked about
 CHANNEL = "portal"
+WATCHED_FOR = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +163,15 @@ def place(guest: str, wish: Wish) -> Order:
     return answer
 
 
-def methods(currency: str) -> list[str]:
-    """The payment methods that a person can use on a page."""
-    return [
-        name
-        for name, method in bridge.trade().methods.items()
-        if currency in method.currencies and {"page", "qr"} & set(method.can.scenes) and method.can.query
-    ]
+def methods() -> Mapping[str, Method]:
+    """All payment methods that are connected."""
+    return bridge.trade().methods
 
 
-def invite(order_id: str, method: str, scene: str, return_url: str) -> Invitation:
+def invite(order_id: str, way: Way, return_url: str, payer_ip: str) -> Invitation:
     """Where to pay. Raises CannotHappen when nothing is left to pay, Busy when the gateway does not answer."""
-    return bridge.ask(flow.invite(bridge.trade(), order_id, method, scene=scene, return_url=return_url))
+    asked = flow.invite(bridge.trade(), order_id, way.method, scene=way.scene, return_url=return_url, payer_ip=payer_ip)
+    return bridge.ask(asked)
 
 
 def ask_gateway(order_id: str) -> Order:
@@ -196,13 +198,25 @@ class Story:
 
     order: Order
     msisdn: Msisdn | None
-    happened: list[tuple[str, datetime]]  # transition, when
+    events: list[Event]
+    payments: list[Payment]
+
+    @property
+    def mark(self) -> int:
+        """Grows with every step, as `store.Mark` does."""
+        return len(self.events)
 
 
 def story(order_id: str) -> Story:
     """Raises NotFound."""
     timeline = bridge.ask(store.timeline(bridge.trade(), order_id))
-    return Story(timeline.order, timeline.msisdn, [(event.transition, event.at) for event in timeline.events])
+    return Story(timeline.order, timeline.msisdn, timeline.events, timeline.payments)
+
+
+def watch_url(order_id: str) -> str:
+    """Where a page hears, for the next hours and without a session, that this order moved."""
+    until = bridge.trade().world.now() + WATCHED_FOR
+    return f"/watch/{write_pass(bridge.trade().vault, WATCH, order_id, until)}"
 
 
 def payer(guest: str) -> str:

@@ -18,6 +18,7 @@ urlpatterns = [
     re_path(rf"^o/(?P<order_id>{ORDER})/pay$", views.pay, name="pay"),
     re_path(rf"^o/(?P<order_id>{ORDER})/back$", views.back, name="back"),
     re_path(rf"^o/(?P<order_id>{ORDER})/cancel$", views.cancel, name="cancel"),
+    re_path(rf"^o/(?P<order_id>{ORDER})/again$", views.again, name="again"),
     re_path(rf"^o/(?P<order_id>{ORDER})/receipt$", views.receipt, name="receipt"),
     re_path(rf"^r/(?P<text>{ORDER}:[A-Za-z0-9_-]{{20,60}})$", views.signed, name="signed"),
 ]

@@ -4,9 +4,10 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
+from urllib.parse import urlencode, urlsplit
 
 import segno
 from django.conf import settings
@@ -20,17 +21,22 @@ from django.utils.translation import get_language
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from refill.channels.people import bridge, limits, sealed
-from refill.channels.portal import desk, drafts, words
+from refill.channels.portal import desk, drafts, ways, words
 from refill.channels.portal.desk import Wish
 from refill.channels.portal.drafts import Draft
-from refill.errors import BadInput, NotAnAmount, NotFound, PriceTooHigh, RefillError
+from refill.channels.portal.ways import Way
+from refill.errors import BadInput, CannotHappen, NotAnAmount, NotFound, PriceTooHigh, RefillError
 from refill.money import Money
 from refill.numbers import Msisdn, region
+from refill.payments import Invitation
 from refill.topup import Order
 
 TOKEN_AGE_S = 30 * 60
 LONGEST_TYPED = 60
-ASK_GATEWAY_EVERY_S = 8  # while somebody watches the page of an unpaid order
+ASK_GATEWAY_EVERY_S = 8  # while a page without a stream of events watches an unpaid order
+CODE_KEPT_S = 600
+CODE = {"border": 3, "dark": "#000", "light": "#fff", "omitsize": True, "svgclass": None, "lineclass": None}
+LEAVING = ("redirect", "form")  # invitations to a page of the payment firm
 # How long until the page asks again, by the age of the order: quick while a person waits, patient later.
 BACK_OFF = ((timedelta(seconds=40), 2), (timedelta(minutes=3), 5), (timedelta(minutes=20), 15))
 PATIENT_S = 60
@@ -280,9 +286,7 @@ def _place(request: HttpRequest, kept: Draft | None, draft_id: str) -> HttpRespo
     drafts.remember_number(request.session, wish.msisdn.digits)
     if order.payment != "unpaid":
         return redirect("order", order.id)
-    if request.POST.get("scene") == "qr":
-        return redirect(f"{reverse('order', args=[order.id])}?scene=qr")
-    return redirect("pay", order.id)
+    return redirect(_by_way("pay", order.id, request.POST.get("way", "")))
 
 
 def _confirm(
@@ -304,7 +308,8 @@ def _confirm(
         "first_time": not [order for order in former if order.reference != wish.name and order.payment != "expired"],
         "again": again,
         "error": words.sentence(error) if error else "",
-        "methods": desk.methods(wish.price.currency),
+        "ways": ways.firsts(_offered(request, wish.price.currency)),
+        "chosen": request.POST.get("way", ""),
     }
     return render(request, "portal/confirm.html", context, status=error.status if error else status)
 
@@ -345,24 +350,63 @@ def _wish_of(token: str, request: HttpRequest) -> Wish:
 @require_GET
 @found_or_404
 def pay(request: HttpRequest, order_id: str) -> HttpResponse:
-    """Opens the payment firm's page. Not by a redirect: content policies hold a form to the site it began on."""
+    """Leads to where the person pays. Not by a redirect: content policies hold a form to the site it began on."""
     order = _own(request, order_id)
     if order.payment != "unpaid":
         return redirect("order", order_id)
-    method = request.GET.get("method") or next(iter(desk.methods(order.price.currency)), "")
+    offered = _offered(request, order.price.currency)
+    way = ways.find(offered, request.GET.get("way", "")) or next(iter(offered), None)
+    if way is None:
+        raise NotFound("There is no way to pay.")
+    if way.stays:
+        return redirect(_by_way("order", order_id, way.text))
     try:
-        limits.count("pay", order.payer, at_most=40, per_s=600)
-        if method not in desk.methods(order.price.currency):
-            raise NotFound("no such method")
-        back = request.build_absolute_uri(reverse("back", args=[order_id]))
-        invitation = desk.invite(order_id, method, "page", back)
-    except NotFound:
-        raise
+        invitation = _invite(request, order, way)
     except RefillError as error:
-        return _watch(request, order_id, error=words.sentence(error))
-    if invitation.kind != "redirect":
+        return _watch(request, order_id, error=_why_not(error, order_id))
+    if invitation.kind not in LEAVING:
         return redirect("order", order_id)
-    return render(request, "portal/leave.html", {"order": order, "url": invitation.url})
+    return _leave(request, order, way, invitation)
+
+
+def _leave(request: HttpRequest, order: Order, way: Way, invitation: Invitation) -> HttpResponse:
+    """The last page of ours: it goes on by itself, or by one press where no script runs."""
+    context = {"order": order, "way": way, "invitation": invitation}
+    response = render(request, "portal/leave.html", context)
+    # A payment firm may ask from which site its payer comes (WeChat's H5 does); the address behind it stays ours.
+    response.headers["Referrer-Policy"] = "strict-origin"
+    if invitation.kind == "form":
+        # The form goes to the firm, and the firm may lead it on to hosts that only it knows.
+        response._csp_update = {"form-action": [_origin(invitation.url), "https:"]}
+    return response
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _invite(request: HttpRequest, order: Order, way: Way) -> Invitation:
+    """Raises TooOften, and what `desk.invite` raises."""
+    limits.count("pay", order.payer, at_most=40, per_s=600)
+    back = request.build_absolute_uri(reverse("back", args=[order.id]))
+    return desk.invite(order.id, way, back, limits.address(request))
+
+
+def _offered(request: HttpRequest, currency: str) -> list[Way]:
+    """The ways to pay that this person's device can use."""
+    return ways.ways(desk.methods(), currency, ways.device(request.headers.get("user-agent", "")))
+
+
+def _by_way(view: str, order_id: str, way: str) -> str:
+    """The address of an order's page that keeps the chosen way."""
+    return f"{reverse(view, args=[order_id])}?{urlencode({'way': way[:60]})}"
+
+
+def _why_not(error: RefillError, order_id: str) -> str:
+    """Why nobody can pay this way; a firm that refuses is not an order that has moved on."""
+    refused = isinstance(error, CannotHappen) and words.standing(desk.order(order_id), _now()).word == "unpaid"
+    return words.sentence("way_refused" if refused else error)
 
 
 @require_http_methods(["GET", "POST"])
@@ -391,6 +435,21 @@ def cancel(request: HttpRequest, order_id: str) -> HttpResponse:
     return redirect("order", order_id)
 
 
+@require_POST
+@found_or_404
+def again(request: HttpRequest, order_id: str) -> HttpResponse:
+    """The same number and amount once more, to be confirmed: for an order that lapsed or failed."""
+    _own(request, order_id, to_act=True)
+    story = desk.story(order_id)
+    if story.msisdn is None:
+        return redirect("start")
+    order = story.order
+    wish = {"operator": order.operator, "product": order.product, "face": order.face.text()}
+    kept = drafts.new().changed(typed=story.msisdn.grouped(), **wish)
+    drafts.keep(request.session, kept)
+    return redirect("confirm", kept.id)
+
+
 # ------------------------------------------------------------------ watch
 
 
@@ -405,50 +464,96 @@ def order(request: HttpRequest, order_id: str) -> HttpResponse:
 @require_GET
 @found_or_404
 def state(request: HttpRequest, order_id: str) -> HttpResponse:
-    """The moving part of that page, asked for again and again, ever more patiently."""
+    """The moving part of that page, asked for when the order moved; nothing when the page has seen it already."""
     order = _own(request, order_id)
     asked = f"asked:{order_id}"
     if order.payment == "unpaid" and cache.add(asked, 1, ASK_GATEWAY_EVERY_S):
         with contextlib.suppress(RefillError):  # the next look asks again, and so does the engine itself
             desk.ask_gateway(order_id)
-    return render(request, "portal/state.html", _standing(request, order_id))
+    context = _standing(request, order_id)
+    if request.GET.get("seen") == context["seen"]:
+        return HttpResponse(status=204)
+    return render(request, "portal/state.html", context | _paying(request, context))
 
 
 def _watch(request: HttpRequest, order_id: str, error: str = "") -> HttpResponse:
-    context = _standing(request, order_id) | {"error": error}
-    if context["order"].payment == "unpaid" and request.GET.get("scene") == "qr" and not error:
-        method = next(iter(desk.methods(context["order"].price.currency)), "")
-        try:
-            invitation = desk.invite(
-                order_id, method, "qr", request.build_absolute_uri(reverse("back", args=[order_id]))
-            )
-            if invitation.url:
-                code = segno.make(invitation.url, error="m")
-                context["qr"] = code.svg_inline(
-                    scale=5, border=3, dark="#000", light="#fff", svgclass=None, lineclass=None
-                )
-        except RefillError as reason:
-            context["error"] = words.sentence(reason)
+    context = _standing(request, order_id)
+    context |= _paying(request, context, but_not_now=bool(error))
+    context["error"] = error or context.get("error", "")
     return render(request, "portal/order.html", context)
 
 
 def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
-    story = desk.story(order_id)
-    now = bridge.trade().world.now()
-    standing = words.standing(story.order, now)
-    age = now - story.order.created_at
-    lines = [(line, at) for transition, at in story.happened for line in words.HAPPENED.get(transition, ())]
+    story, now = desk.story(order_id), _now()
+    order, standing = story.order, words.standing(story.order, now)
+    age = now - order.created_at
+    lines = [(line, event.at) for event in story.events for line in words.HAPPENED.get(event.transition, ())]
+    delay_s = None if standing.final else next((s for limit, s in BACK_OFF if age < limit), PATIENT_S)
     return {
-        "order": story.order,
+        "story": story,
+        "order": order,
         "standing": standing,
+        "strays": words.strays(story.events),
         "lines": lines,
-        "since": lines[-1][1] if lines else story.order.created_at,
-        "network": desk.network(story.order.operator),
+        "network": desk.network(order.operator),
         "masked": story.msisdn.masked() if story.msisdn else "",
-        "delay_s": None if standing.final else next((s for limit, s in BACK_OFF if age < limit), PATIENT_S),
+        "delay_s": delay_s,
+        "watch": desk.watch_url(order_id) if delay_s else "",
+        "seen": f"{story.mark}-{standing.word}",
+        "left_s": max(0, round((order.expires_at - now).total_seconds())) if order.expires_at else 0,
         "link": desk.signed(order_id),
-        "refunded": Money(story.order.refunded_minor, story.order.price.currency),
+        "refunded": Money(order.refunded_minor, order.price.currency),
     }
+
+
+def _paying(request: HttpRequest, context: dict[str, Any], *, but_not_now: bool = False) -> dict[str, Any]:
+    """How a waiting order is paid on this device: the way that is chosen, its code, and all the others."""
+    story, order = context["story"], context["order"]
+    if context["standing"].word != "unpaid":
+        return {}
+    offered = _offered(request, order.price.currency)
+    asked = ways.find(offered, request.GET.get("way", ""))
+    opened = _last_opened(story, offered)
+    way = asked or opened or next(iter(offered), None)
+    found: dict[str, Any] = {
+        "way": way,
+        "siblings": [each for each in offered if way and each.method == way.method and each != way],
+        "others": [each for each in ways.firsts(offered) if way and each.method != way.method],
+        "several": len({payment.method for payment in story.payments if payment.state == "open"}) > 1,
+        "device": ways.device(request.headers.get("user-agent", "")),
+        "way_query": urlencode({"way": way.text}) if way else "",
+    }
+    if way is not None and way.scene == "qr" and (asked or opened) and not but_not_now:
+        try:
+            found["qr"] = _code(request, story, way)
+        except RefillError as error:
+            found["error"] = _why_not(error, order.id)
+    return found
+
+
+def _last_opened(story: desk.Story, offered: list[Way]) -> Way | None:
+    """The way on which this person left last time, or the same method by what this device can."""
+    for payment in reversed(story.payments):
+        if payment.state == "open":
+            same = [way for way in offered if way.method == payment.method]
+            return next((way for way in same if way.scene == payment.scene), next(iter(same), None))
+    return None
+
+
+def _code(request: HttpRequest, story: desk.Story, way: Way) -> str:
+    """The QR code of an invitation as SVG, kept while nothing moves: a page that is shown again asks nobody."""
+    kept = f"code:{story.order.id}:{way.text}:{story.mark}"
+    code: str | None = cache.get(kept)
+    if code is None:
+        invitation = _invite(request, story.order, way)
+        drawn = segno.make(invitation.url, error="m") if invitation.url else None
+        code = drawn.svg_inline(**CODE) if drawn else ""
+        cache.set(kept, code, CODE_KEPT_S)
+    return code
+
+
+def _now() -> datetime:
+    return bridge.trade().world.now()
 
 
 def _own(request: HttpRequest, order_id: str, *, to_act: bool = False) -> Order:

@@ -1,5 +1,6 @@
 """What the pages say: errors by their code, and what became of an order, each with what to do next."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from refill.errors import RefillError
 from refill.topup import Order
+from refill.topup.store import Event
 
 ERRORS: dict[str, Promise] = {
     "not_a_number": _("That is not a mobile number yet. Check the digits, for example 138 0013 8000."),
@@ -20,6 +22,7 @@ ERRORS: dict[str, Promise] = {
     "too_often": _("That was tried very often. Please wait a few minutes; nothing was charged."),
     "busy": _("We are very busy just now. Nothing was charged; try again in a few seconds."),
     "not_found": _("We cannot find that."),
+    "way_refused": _("The payment firm does not take this payment. Nothing was charged; choose another way to pay."),
     "no_operator": _("We cannot tell the operator of this number. Please choose it."),
     "no_amount": _("Please choose an amount."),
 }
@@ -43,6 +46,7 @@ class Standing:
     icon: str
     final: bool = False
     next: Promise | None = None  # what we are waiting for, where the title does not say it
+    again: bool = False  # the same top-up can be started once more
 
     @property
     def icon_file(self) -> str:
@@ -111,6 +115,7 @@ STANDINGS = {
         "calm",
         "undo",
         True,
+        again=True,
     ),
     "closing": Standing(
         "closing",
@@ -118,8 +123,11 @@ STANDINGS = {
         _("Please do not pay this order any more. If a payment still arrives, it goes straight back to you."),
         "calm",
         "cross",
+        again=True,
     ),
-    "expired": Standing("expired", _("Closed"), _("It was not paid, and nothing was charged."), "calm", "cross", True),
+    "expired": Standing(
+        "expired", _("Closed"), _("It was not paid, and nothing was charged."), "calm", "cross", True, again=True
+    ),
     "reversed": Standing(
         "reversed",
         _("Taken back"),
@@ -155,6 +163,28 @@ def standing(order: Order, now: datetime) -> Standing:
     return STANDINGS["paid"]
 
 
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """Money that arrived and did not fit, and whether it has gone back."""
+
+    says: Promise
+    gone_back: bool
+
+
+STRAYS: dict[str, Promise] = {
+    "wrong-amount": _("A payment arrived that is not the price of this order. It goes back to where it came from."),
+    "paid-twice": _("A second payment arrived for this order. It goes back to where it came from."),
+    "late": _("A payment arrived after the order was closed. It goes back to where it came from."),
+}
+
+
+def strays(events: Iterable[Event]) -> list[Stray]:
+    """What is told about each payment that did not fit, in the order in which they came."""
+    told = list(events)
+    back = {event.n for event in told if event.transition == "stray_refunded"}
+    return [Stray(STRAYS[event.detail], event.n in back) for event in told if event.transition == "stray_payment"]
+
+
 # What happened, line by line; transitions that mean nothing to a customer are left out.
 HAPPENED: dict[str, tuple[Promise, ...]] = {
     "placed": (_("Order placed"),),
@@ -173,6 +203,9 @@ HAPPENED: dict[str, tuple[Promise, ...]] = {
     "overdue": (_("No answer in time; refund started"),),
     "proven_failed": (_("The operator confirmed that nothing arrived"),),
     "refunded": (_("Money sent back"),),
+    "stray_payment": (_("A payment arrived that did not fit"),),
+    "stray_refunded": (_("That payment was sent back"),),
+    "refund_stuck": (_("The payment firm holds the refund up; our staff see to it"),),
     "expired": (_("Closed without payment"),),
     "reversed": (_("The operator took the credit back"),),
 }

@@ -1,4 +1,4 @@
-"""How values of the trade are written on a page: money, a network's name."""
+"""How values of the trade are written on a page: money, time that is left, a network's name."""
 
 from django import template
 from django.utils.translation import get_language
@@ -30,6 +30,12 @@ def face(money: Money) -> str:
     if money.currency == "CNY" and get_language() != "en":
         return f"{short(money)}元"
     return f"{SIGN[money.currency]}{short(money)}" if money.currency in SIGN else f"{short(money)} {money.currency}"
+
+
+@register.filter
+def clock(seconds: int) -> str:
+    """A span of time as a countdown shows it: 14:32."""
+    return f"{seconds // 60}:{seconds % 60:02}"
 
 
 @register.filter

@@ -66,4 +66,74 @@
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-print]")) print();
   });
+
+  document.querySelector("form[data-leave]")?.requestSubmit();
+
+  // A moving order turns by itself: a stream tells when it moved; where none comes through, the page asks now and then.
+  const ALIVE_S = 40; // the stream gives a sign of life every 15 s
+  let stream, asking, counting, patience;
+  const moving = () => document.getElementById("moving");
+  const turn = () => moving()?.dispatchEvent(new Event("refill:turn"));
+  const askAfter = (seconds) => {
+    clearTimeout(asking);
+    asking = setTimeout(turn, seconds * 1000);
+  };
+
+  const listen = (url) => {
+    stream = new EventSource(url);
+    stream.onmessage = (event) => {
+      askAfter(ALIVE_S);
+      if (Number(event.data) > Number(moving()?.dataset.mark)) turn();
+    };
+    stream.onerror = () => askAfter(patience);
+  };
+  const silence = () => {
+    stream?.close();
+    stream = undefined;
+    clearTimeout(asking);
+    clearInterval(counting);
+  };
+
+  // Counted from when the page came, so that a wrong clock of the phone does not matter.
+  const count = () => {
+    const clock = document.querySelector("[data-left]");
+    clearInterval(counting);
+    if (!clock) return;
+    clock.dataset.end ||= Date.now() + clock.dataset.left * 1000;
+    const show = () => {
+      const left = Math.max(0, Math.ceil((clock.dataset.end - Date.now()) / 1000));
+      clock.textContent = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+      if (left) return;
+      clearInterval(counting);
+      askAfter(1);
+    };
+    counting = setInterval(show, 1000);
+    show();
+  };
+
+  const follow = () => {
+    const { wait, watch } = moving()?.dataset ?? {};
+    if (!wait || document.hidden) return silence();
+    patience = Math.min(patience ? patience * 1.3 : Number(wait), 60);
+    askAfter(stream?.readyState === 1 ? ALIVE_S : patience);
+    if (window.EventSource && (!stream || stream.readyState === 2)) listen(watch);
+    count();
+  };
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (!event.detail.pathInfo?.requestPath.includes("/state")) return;
+    const heading = moving()?.querySelector("h1")?.textContent;
+    const told = document.getElementById("told");
+    if (event.detail.xhr.status === 200 && heading && told) {
+      patience = 0;
+      told.textContent = heading;
+      document.title = `${heading} · Refill`;
+    }
+    follow();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (!moving()?.dataset.wait) return;
+    if (document.hidden) return silence();
+    turn(); // and the answer goes on listening
+  });
+  follow();
 })();
