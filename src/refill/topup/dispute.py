@@ -89,7 +89,8 @@ async def _hear(tx: Tx, hearing: _Hearing, said: Dispute) -> None:
         says = f"A payer's bank decided once more, and otherwise: first {row.state}, now {said.state}."
         hearing.changes.troubles.append(Case("disputed", hearing.order_id, says, row.amount))
         return
-    await cases.close(tx, [f"disputed:{hearing.order_id}"], said.state, hearing.changes.now)
+    if not any(each.state == "opened" and each.n != row.n for each in known):
+        await cases.close(tx, [f"disputed:{hearing.order_id}"], said.state, hearing.changes.now)
     decided = replace(row, state=said.state, decided_at=hearing.changes.now)
     await store.save_dispute(tx, _won(hearing, decided) if said.state == "won" else _lost(hearing, decided))
 
@@ -109,8 +110,9 @@ def _opened(hearing: _Hearing, said: Dispute, n: int) -> Chargeback:
         said.evidence_by,
     )
     hearing.post(row, "disputed", (_disputes(row), _clearing(row), row.amount.minor))
-    says = "A payer's bank disputes this payment: send what proves the delivery, or let it go."
-    changes.troubles.append(Case("disputed", row.order_id, says, row.amount, said.evidence_by))
+    if said.state == "opened":
+        says = "A payer's bank disputes this payment: send what proves the delivery, or let it go."
+        changes.troubles.append(Case("disputed", row.order_id, says, row.amount, said.evidence_by))
     if hearing.paid_order and hearing.order.payment == "captured":
         changes.move(row.order_id, "disputed", n, payment="disputed", detail=said.reason)
     else:

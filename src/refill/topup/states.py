@@ -81,12 +81,10 @@ EDGES: dict[str, tuple[Edge, ...]] = {
     + _edge("refund_pending", "partial delivered", "refunded/=", "refund_pending/=", "captured/="),
 }
 BORN = frozenset(name for name, edges in EDGES.items() if any(edge.leaves("", "") for edge in edges))
-# Remarks in an order's timeline that move neither machine.
-REMARKS = frozenset(
-    {
-        *("stray_payment", "stray_refunded", "refund_cancelled", "refund_stuck", "late_delivery"),
-        *("dispute_noted", "dispute_ended"),  # of money that is on its way back, or that paid for nothing
-    }
+# Remarks in an order's timeline that move neither machine, in the order of life.
+REMARKS = (
+    *("late_delivery", "stray_payment", "refund_cancelled", "refund_stuck", "stray_refunded"),
+    *("dispute_noted", "dispute_ended"),  # of money that is on its way back, or that paid for nothing
 )
 
 
