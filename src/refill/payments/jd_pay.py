@@ -75,6 +75,7 @@ STATEMENTS = "https://bapi.jdpay.com/api/download.do"
 CHINA = timezone(timedelta(hours=8))  # every time on the wire, whatever the zone of the machine
 FRESH = timedelta(minutes=5)
 MAX_TEXT = 16_384  # bytes inside one encrypted text; the firm's own code refuses more
+MAX_STATEMENT = 4 << 30  # bytes when unpacked
 MAX_MESSAGE = 1 << 17  # such a text as hexadecimal, as base64, with something around it
 
 # Their codes that are a definite no, by call. A code that is not in the table is not a no. They do not sign a refusal:
@@ -300,13 +301,15 @@ class JdPay:
         Source: two public readers of it (a bill importer that stores 17 or more columns by position, and a checker of
         recharges). In GBK, after one line of headings: 0 the merchant's number, 2 the amount in yuan, below zero where
         money went back, 5 成功 for what truly happened, 8 when, 10 the refund's number, 11 the fee. Cells look like
-        `="123"` with tabs. The file has no line of totals; that no row is missing shows the zip's own checksum, and so
-        nothing but the zip is taken, and nothing of it that was not checked to its end.
+        `="123"` with tabs. The file has no line of totals: that no row is missing or changed, the zip's own checksum shows
+        at its end, and so nothing but the zip is taken.
         """
         try:
             with zipfile.ZipFile(file) as archive:
-                (bill,) = [one for one in archive.infolist() if one.filename.endswith(".csv")]
-                with archive.open(bill) as raw, TextIOWrapper(raw, encoding="gbk", newline="\n") as lines:
+                bills = [one for one in archive.infolist() if one.filename.endswith(".csv")]
+                if len(bills) != 1 or bills[0].file_size > MAX_STATEMENT:
+                    raise BadStatement("The zip does not hold one statement (….csv) of a possible size.")
+                with archive.open(bills[0]) as raw, TextIOWrapper(raw, encoding="gbk", newline="\n") as lines:
                     yield from _bill_rows(iter(lambda: lines.readline(_BILL_LINE), ""))
         except UnicodeDecodeError as error:
             raise BadStatement("The statement is not written in GBK; take the file as JD Pay sends it.") from error
@@ -445,7 +448,7 @@ class JdPay:
             hidden = base64.b64decode("".join(_one(outer, "encrypt").split()), validate=True).decode("ascii")
         except ValueError as error:
             raise ValueError("it is not encrypted") from error
-        text = "".join(line.strip() for line in _LINE_ENDS.split(_decrypted(self.des_key, hidden)))
+        text = "".join(line.strip(" ") for line in _LINE_ENDS.split(_decrypted(self.des_key, hidden)))
         signs = _SIGN.findall(text)
         if len(signs) != 1 or text.count("<sign") != 1:
             raise ValueError("it is not signed")
@@ -646,7 +649,7 @@ def _read(text: str) -> dict[str, list[str]]:
         texts.clear()
 
     def ended(name: str) -> None:
-        if len(path) > 1 and (inside := "".join(texts).strip()):
+        if len(path) > 1 and (inside := "".join(texts).strip(" \t\r\n")):
             said.setdefault("/".join(path[1:]), []).append(inside)
         path.pop()
         texts.clear()
