@@ -80,6 +80,9 @@ REFUND = RefundAsk("rf_1", "pay_1", CAPTURE.transaction, money("9.80 CNY"), mone
 ARRIVED = {"id": "EV-1", "create_time": "2026-11-22T10:00:00+08:00", "event_type": "TRANSACTION.SUCCESS"}
 
 
+UNPAID = {name: value for name, value in PAID.items() if name not in ("transaction_id", "success_time", "payer")}
+
+
 def amount(total: object, currency: object = "CNY") -> dict[str, Any]:
     return {"amount": {"total": total, "currency": currency}}
 
@@ -356,13 +359,14 @@ async def test_inside_wechat_the_page_gets_words_that_we_signed() -> None:
     [
         (PAID, Done(Invitation("paid"))),
         (answer({**PAID, "trade_state": "USERPAYING", "success_time": ""}, 202), Done(Invitation("wait"))),
-        (no("USERPAYING", 202), Unknown("WeChat Pay's answer is about another payment.", "OTHER_TRADE")),
+        (no("USERPAYING", 202), Done(Invitation("wait"))),
         (no("USERPAYING"), Done(Invitation("wait"))),
         ({**PAID, "trade_state": "PAYERROR", "success_time": ""}, Refused(CLOSED)),
         (no("AUTH_CODE_EXPIRED"), Refused("the payment code has expired; ask for a fresh one", "AUTH_CODE_EXPIRED")),
         (no("NOT_ENOUGH", 403), Refused("the person's account holds too little", "NOT_ENOUGH")),
         (no("INVALID_REQUEST"), Unknown("WeChat Pay does not say what became of it.")),
-        (no("OUT_TRADE_NO_USED", 403), Unknown("WeChat Pay does not say what became of it.", "OUT_TRADE_NO_USED")),
+        (no("OUT_TRADE_NO_USED", 403), Unknown("WeChat Pay does not say what became of it.")),
+        (no("RULE_LIMIT", 403), Unknown("WeChat Pay does not say what became of it.", "RULE_LIMIT")),
         (no("BANK_ERROR", 500), Unknown("WeChat Pay does not say what became of it.")),
         (NoAnswer(), Unknown("WeChat Pay did not answer.")),
     ],
@@ -396,20 +400,25 @@ async def test_what_cannot_be_begun(other: dict[str, Any], expected: Refused) ->
 
 
 @pytest.mark.parametrize(
-    ("said", "expected"),
+    ("answers", "expected"),
     [
-        ({}, Unknown("WeChat Pay does not say where to pay.", "NO_PLACE")),
-        ({"code_url": 1}, Unknown("WeChat Pay does not say where to pay.", "NO_PLACE")),
-        (no("ORDERPAID"), Refused(ALREADY_PAID, "ORDERPAID")),
-        (no("ORDER_CLOSED"), Refused(CLOSED, "ORDER_CLOSED")),
-        (no("OUT_TRADE_NO_USED", 403), Refused("the reference was used for another payment", "OUT_TRADE_NO_USED")),
-        (no("SYSTEM_ERROR", 500), Unknown("WeChat Pay does not say what became of it.")),
-        (no("SOMETHING_NEW"), Unknown("WeChat Pay does not say what became of it.", "SOMETHING_NEW")),
+        ([{}], Unknown("WeChat Pay does not say where to pay.", "NO_PLACE")),
+        ([{"code_url": 1}], Unknown("WeChat Pay does not say where to pay.", "NO_PLACE")),
+        ([no("ORDER_CLOSED")], Refused(CLOSED, "ORDER_CLOSED")),
+        ([no("OUT_TRADE_NO_USED", 403), PAID], Refused(ALREADY_PAID, "OUT_TRADE_NO_USED")),
+        ([no("OUT_TRADE_NO_USED", 403), {**UNPAID, "trade_state": "CLOSED"}], Refused(CLOSED)),
+        (
+            [no("OUT_TRADE_NO_USED", 403), {**UNPAID, "trade_state": "NOTPAY"}],
+            Refused("the reference was used for another payment", "OUT_TRADE_NO_USED"),
+        ),
+        ([no("OUT_TRADE_NO_USED", 403), NoAnswer()], Unknown("WeChat Pay did not answer.")),
+        ([no("SYSTEM_ERROR", 500)], Unknown("WeChat Pay does not say what became of it.")),
+        ([no("SOMETHING_NEW")], Unknown("WeChat Pay does not say what became of it.", "SOMETHING_NEW")),
     ],
     ids=lambda value: str(value)[:60],
 )
-async def test_what_a_code_to_scan_comes_to(said: Any, expected: object) -> None:
-    assert await WECHAT.begin(gateway(said), a_charge()) == expected
+async def test_what_a_code_to_scan_comes_to(answers: list[Any], expected: object) -> None:
+    assert await WECHAT.begin(gateway(*answers), a_charge()) == expected
 
 
 async def test_a_subject_is_cut_and_cannot_break_the_text() -> None:
@@ -418,9 +427,6 @@ async def test_a_subject_is_cut_and_cannot_break_the_text() -> None:
     description = json.loads(world.sent[0].body)["description"]
     assert description.startswith('A" ?长')
     assert len(description) == 127
-
-
-UNPAID = {name: value for name, value in PAID.items() if name not in ("transaction_id", "success_time", "payer")}
 
 
 OTHER_MERCHANT = Unknown("WeChat Pay's answer is about another merchant or application.", "OTHER_MERCHANT")
@@ -503,7 +509,7 @@ CLOSED_THERE = {**UNPAID, "trade_state": "CLOSED"}
         ([answer(None, 204)], Done("pay_1")),
         ([no("ORDER_NOT_EXIST", 404)], Refused(ABSENT, "ORDER_NOT_EXIST")),
         ([no("INVALID_REQUEST"), PAID], Refused(ALREADY_PAID, "INVALID_REQUEST")),
-        ([no("ORDERPAID"), PAID], Refused(ALREADY_PAID, "ORDERPAID")),
+        ([no("TRADE_ERROR", 403), PAID], Refused(ALREADY_PAID, "TRADE_ERROR")),
         ([no("ORDER_CLOSED"), CLOSED_THERE], Done("pay_1")),
         (
             [no("INVALID_REQUEST"), {**UNPAID, "trade_state": "NOTPAY"}],

@@ -63,9 +63,8 @@ MAX_NOTICE = 1 << 16
 _STATE = "state"  # the trade or refund is not in the state that the call needs: which one, only a query tells
 _USERPAYING = "the person is typing a password"
 _REFUSES_BEGIN = {
-    "ORDERPAID": Refused(ALREADY_PAID),
     "ORDER_CLOSED": Refused(CLOSED),
-    "OUT_TRADE_NO_USED": Refused("the reference was used for another payment"),
+    "OUT_TRADE_NO_USED": Refused(_STATE),
     "PARAM_ERROR": Refused("WeChat Pay refuses these particulars"),
     "INVALID_REQUEST": Refused("WeChat Pay refuses these particulars"),
     "APPID_MCHID_NOT_MATCH": Refused("our application is not bound to our merchant number"),
@@ -90,7 +89,6 @@ _REFUSES_QUERY = {"ORDER_NOT_EXIST": Refused(ABSENT), "ORDERNOTEXIST": Refused(A
 _REFUSES_CLOSE = {
     **_REFUSES_QUERY,
     "ORDER_CLOSED": Refused(_STATE),
-    "ORDERPAID": Refused(_STATE),
     "TRADE_ERROR": Refused(_STATE),
     "INVALID_REQUEST": Refused(_STATE),
 }
@@ -105,7 +103,7 @@ _REFUSES_REFUND = {
 }
 _REFUSES_QUERY_REFUND = {"RESOURCE_NOT_EXISTS": Refused(ABSENT, final=False)}
 # Documented words that mean "perhaps"; any other word means it too, and alarms.
-_PERHAPS = {"SYSTEM_ERROR", "SYSTEMERROR", "BANK_ERROR", "BANKERROR", "FREQUENCY_LIMITED", "INVALID_REQUEST"}
+_PERHAPS = {"SYSTEM_ERROR", "BANK_ERROR", "FREQUENCY_LIMITED", "INVALID_REQUEST", "OUT_TRADE_NO_USED"}
 
 _PATH = {"qr": "native", "wap": "h5", "jsapi": "jsapi", "barcode": "codepay"}
 _NEEDS = {"wap": "payer_ip", "jsapi": "openid", "barcode": "auth_code"}
@@ -190,6 +188,14 @@ class WechatPay:
                 return self._invitation(world, charge, said)
             case Refused(reason) if reason == _USERPAYING:
                 return Done(Invitation("wait"))
+            case Refused(reason, code) if reason == _STATE:
+                match await self.query(world, charge.reference):
+                    case Done():
+                        return Refused(ALREADY_PAID, code)
+                    case Refused(reason) if reason == WAITING:
+                        return Refused("the reference was used for another payment", code)
+                    case known:
+                        return known
             case Unknown(why) if why == NOT_SENT:
                 return Refused(NOT_SENT, final=False)
             case no:
@@ -355,7 +361,7 @@ class WechatPay:
             said = self._believed(response, world.now())
         except (ValueError, RecursionError) as error:
             return Unknown(f"WeChat Pay's answer cannot be believed: {error}"[:200])
-        if 200 <= response.status < 300:
+        if 200 <= response.status < 300 and "code" not in said:  # 202 comes with a code
             return Done(said)
         word = str(said.get("code"))[:64]
         if word in no:
