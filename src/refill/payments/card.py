@@ -50,6 +50,7 @@ from refill.world import NoAnswer, NotSent, Request, Response, World, call
 
 NAME = "card"
 API = "https://api.stripe.com"
+FILES = "https://files.stripe.com"
 VERSION = "2026-10-28.endive"  # of the API: what their answers look like stays as it is until we change this
 FRESH = timedelta(minutes=5)
 MAX_ANSWER = 1 << 20
@@ -295,13 +296,13 @@ class Card:
         if not isinstance(run, Done):
             return run
         result = run.reference.get("result")
-        file = _text(result, "id") if isinstance(result, dict) else ""
-        if run.reference.get("status") != "succeeded" or not file:
+        url = _text(result, "url") if isinstance(result, dict) else ""
+        if run.reference.get("status") != "succeeded" or not url:
             return Unknown("Stripe has not written the report yet.")
+        if not url.startswith((f"{FILES}/", f"{self.api_url}/")):  # our key goes to nobody else
+            return Unknown("Stripe names an address for the report that is not its own.", "NO_ADDRESS")
         try:
-            answer = await self._send(
-                world, "GET", f"/v1/files/{quote(file, safe='')}/contents", {}, timeout_s=120, most_bytes=MAX_REPORT
-            )
+            answer = await self._send(world, "GET", url, {}, timeout_s=120, most_bytes=MAX_REPORT)
         except (NotSent, NoAnswer):
             return Unknown("Stripe's report did not arrive.")
         if answer.status != 200 or not 0 < len(answer.body) <= MAX_REPORT:
@@ -476,9 +477,9 @@ class Card:
             raise NotVerified("The notice carries no time of signing.")
         return signed_at
 
-    async def _send(self, world: World, verb: str, path: str, fields: Mapping[str, str], **more: Any) -> Response:
+    async def _send(self, world: World, verb: str, url: str, fields: Mapping[str, str], **more: Any) -> Response:
         content = urlencode({name: value for name, value in fields.items() if value})
-        url, body = f"{self.api_url}{path}", b""
+        body = b""
         headers = {"authorization": f"Bearer {self.secret_key}", "stripe-version": VERSION}
         if self.account:
             headers["stripe-account"] = self.account
@@ -495,7 +496,7 @@ class Card:
     ) -> Outcome[dict[str, Any]]:
         """Done(what they said) only for 200 with one object; Refused only by the call's table; else Unknown."""
         try:
-            response = await self._send(world, verb, path, fields, key=key)
+            response = await self._send(world, verb, f"{self.api_url}{path}", fields, key=key)
         except NotSent:
             return Unknown(NOT_SENT)
         except NoAnswer:
