@@ -205,7 +205,7 @@ def no_payment_polling(p: Planted) -> None:
 
         return mutated
 
-    p.put(_pay, "_open_payment", make)
+    p.put(_pay, "open_payment", make)
 
 
 @_mutant("A notice that was handled is handled again.", "each transaction of a gateway is captured once for ever")
@@ -232,7 +232,7 @@ def captures_repeat(p: Planted) -> None:
         return mutated
 
     p.put(_pay, "_not_yet_captured", lambda is_: all_of)
-    p.put(_pay, "_keep_captures", make)
+    p.put(_pay, "keep_captures", make)
 
 
 @_mutant("A payment notice is not de-duplicated: neither in the inbox nor by the gateway's transaction.")
@@ -255,7 +255,7 @@ def amount_not_checked(p: Planted) -> None:
 
         return mutated
 
-    p.put(_pay, "_take", make)
+    p.put(_pay, "take", make)
 
 
 @_mutant("An order lapses without its payments being closed at the gateway.")

@@ -2,7 +2,8 @@
 
 from refill.topup import flow, store
 from refill.topup.order import Ask, Order
+from refill.topup.redeem import Redemption
 from refill.topup.trade import Rules, Shelf, Trade
 from refill.topup.work import Worker
 
-__all__ = ["Ask", "Order", "Rules", "Shelf", "Trade", "Worker", "flow", "store"]
+__all__ = ["Ask", "Order", "Redemption", "Rules", "Shelf", "Trade", "Worker", "flow", "store"]

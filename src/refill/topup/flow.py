@@ -5,22 +5,29 @@ Each step is a room of its own; this is their table of contents.
 
 from refill.ids import cell_of
 from refill.topup.dispute import dispute
+from refill.topup.inside import pay_inside
 from refill.topup.notices import receive_notice, receive_supplier_notice
 from refill.topup.pay import cancel, close, invite, pay, poll, poll_payment
 from refill.topup.place import place
 from refill.topup.proposal import confirm_refund, decline_refund, refund
+from refill.topup.redeem import redeem
 from refill.topup.refund import ask_refund, refunded
 from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
 from refill.topup.trade import Trade
+from refill.topup.wallet import fill_wallet, wallet
 
 # As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled;
 # refunded (by itself, or by two people), reversed, disputed by the payer's bank.
 __all__ = [  # noqa: RUF022
     "new_order_id",
     "place",
+    "fill_wallet",
+    "wallet",
+    "redeem",
     "invite",
+    "pay_inside",
     "receive_notice",
     "pay",
     "poll",

@@ -1,7 +1,8 @@
 """What a top-up is: the ask that makes it, the order itself, and how its two machines read as one status."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from refill.money import Money
 from refill.numbers import Msisdn
@@ -64,6 +65,10 @@ class Order:
     reason: str = ""
     fence: int = 0  # counts leases: who holds an older one was overtaken
     replayed: bool = False
+
+    def but(self, **changes: Any) -> "Order":
+        """The same order with some of it changed."""
+        return replace(self, **changes)
 
     @property
     def partner(self) -> str | None:

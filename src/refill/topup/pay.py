@@ -16,6 +16,7 @@ from refill.outcome import Done, Refused
 from refill.payments import ABSENT, ALREADY_PAID, Capture, Charge, Invitation
 from refill.topup import sql, states, store
 from refill.topup.order import Order, Payment, order_of, payment_reference
+from refill.topup.purses import WALLET, purse, wallet_account
 from refill.topup.refund import fail, refund_to_source
 from refill.topup.states import after, owner_account
 from refill.topup.store import Changes
@@ -36,16 +37,19 @@ async def invite(
 
     payer_ip, openid: of the person's browser, for the scenes of a charge that ask for them.
 
-    Raises CannotHappen (paid or lapsed already), NotFound, Busy (the gateway does not answer; ask again).
+    Raises CannotHappen (paid or lapsed already, or a method that is paid inside), NotFound, Busy (the gateway does not
+    answer; ask again).
     """
     if method not in trade.methods:
         raise NotFound("There is no such way to pay.")
+    if trade.methods[method].can.inside:
+        raise CannotHappen("This way of paying leads nowhere else: it is paid here, at once.")
 
     async def work(tx: Tx) -> Payment:
         now = trade.world.db_now()
         changes = Changes(now, trade.rules)
         changes.watch(await store.lock(tx, [order_id]))
-        payment = _open_payment(trade, changes, order_id, method, scene, now)
+        payment = open_payment(trade, changes, order_id, method, scene, now)
         changes.keep_payment(payment)
         await changes.save(tx)
         return payment
@@ -61,7 +65,8 @@ async def invite(
             raise Busy("The payment firm does not answer. Nothing was charged; try again in a moment.")
 
 
-def _open_payment(trade: Trade, changes: Changes, order_id: str, method: str, scene: str, now: datetime) -> Payment:
+def open_payment(trade: Trade, changes: Changes, order_id: str, method: str, scene: str, now: datetime) -> Payment:
+    """The payment of a locked order by this method and scene, new or open already. Raises NotFound, CannotHappen."""
     if order_id not in changes.dossiers:
         raise NotFound("There is no order with that id.")
     dossier = changes.dossiers[order_id]
@@ -106,18 +111,18 @@ async def pay(trade: Trade, captures: Sequence[Capture]) -> None:
         subscribers = await cards.by_numbers(tx, [order.number for order in wanted if order.supplier == home.NAME])
         fates, credits = [], []
         for capture in sorted(new, key=lambda c: (c.paid_at, c.transaction)):
-            fate, credit = _take(changes, capture, subscribers)
+            fate, credit = take(changes, capture, subscribers)
             fates.append((capture, fate))
             credits += credit
-        await _keep_captures(tx, fates, now)
-        await _credit_home(tx, changes, credits)
+        await keep_captures(tx, fates, now)
+        await credit_home(tx, changes, credits)
         await changes.save(tx)
 
     if unique:
         await trade.db.transaction(work)
 
 
-def _take(
+def take(
     changes: Changes, capture: Capture, subscribers: Mapping[str, Subscriber]
 ) -> tuple[str, list[tuple[Order, Subscriber]]]:
     """Decides what one capture is for; returns its fate and the credit that our own network gives for it."""
@@ -135,17 +140,19 @@ def _take(
     if order.payment != "unpaid":
         return _to_suspense(changes, capture, "twice", "paid_twice", "A second payment for one order."), []
     currency = order.price.currency
-    changes.entries.append(
-        ledger.Entry.of(
-            f"{order.id}.paid", (f"clearing:{capture.method}/{currency}", owner_account(order), order.price.minor)
-        )
-    )
+    source = purse(capture.method, order.payer, currency)
+    changes.entries.append(ledger.Entry.of(f"{order.id}.paid", (source, owner_account(order), order.price.minor)))
     _close_soon(changes, order.id)
     paid: dict[str, Any] = {
         "payment": "captured",
         "captured_minor": order.price.minor,
         "deadline": changes.now + changes.rules.delivery_deadline,
     }
+    if order.supplier == WALLET:
+        filled = wallet_account(order.payer, currency)
+        changes.entries.append(ledger.Entry.of(f"{order.id}.sold", (owner_account(order), filled, order.price.minor)))
+        changes.move(order.id, "sold", delivery="delivered", delivered_minor=order.face.minor, **paid)
+        return "order", []
     if order.supplier != home.NAME:
         changes.move(order.id, "paid", delivery="ready", wake_at=changes.now + changes.rules.cooling, **paid)
         return "order", []
@@ -197,7 +204,8 @@ async def _not_yet_captured(tx: Tx, captures: Sequence[Capture]) -> list[Capture
     return [c for c in captures if (c.method, c.merchant, c.transaction) not in known]
 
 
-async def _keep_captures(tx: Tx, fates: Sequence[tuple[Capture, str]], now: datetime) -> None:
+async def keep_captures(tx: Tx, fates: Sequence[tuple[Capture, str]], now: datetime) -> None:
+    """Writes captures that are new, with what each was for. Raises CannotHappen when somebody overtook us."""
     if not fates:
         return
     captures = [capture for capture, _ in fates]
@@ -223,14 +231,15 @@ def _capture_cell(capture: Capture) -> int:
     return cell_of(f"{capture.method} {capture.merchant} {capture.transaction}")
 
 
-async def _credit_home(tx: Tx, changes: Changes, sold: Sequence[tuple[Order, Subscriber]]) -> None:
+async def credit_home(tx: Tx, changes: Changes, sold: Sequence[tuple[Order, Subscriber]]) -> None:
+    """Posts what was decided and extends validity on our own network; balances are locked before subscribers."""
     if not sold:
         return
     await changes.post(tx)
     credits = [home.HomeCredit(subscriber, order.days, order.policy) for order, subscriber in sold]
     for (order, _), valid_until in zip(sold, await home.extend(tx, credits, changes.now), strict=True):
         dossier = changes.dossiers[order.id]
-        changes.dossiers[order.id] = replace(dossier, order=replace(dossier.order, valid_until=valid_until))
+        changes.dossiers[order.id] = replace(dossier, order=dossier.order.but(valid_until=valid_until))
 
 
 async def poll(trade: Trade, order_id: str) -> Order:
@@ -264,7 +273,7 @@ async def cancel(trade: Trade, order_id: str) -> Order:
             raise NotFound("There is no order with that id.")
         dossier = changes.dossiers[order_id]
         if dossier.order.payment == "unpaid":
-            changes.dossiers[order_id] = replace(dossier, order=replace(dossier.order, expires_at=now))
+            changes.dossiers[order_id] = replace(dossier, order=dossier.order.but(expires_at=now))
             _close_soon(changes, order_id)
         elif dossier.order.delivery == "ready" and not dossier.order.attempts:
             captures = [(capture, fate) for _, capture, fate in await store.captures_of(tx, [order_id])]

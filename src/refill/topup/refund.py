@@ -11,6 +11,7 @@ from refill.outcome import Done, Outcome, Refused
 from refill.payments import Capture, RefundAsk
 from refill.topup import states, store
 from refill.topup.order import Chargeback, Order, Refund, refund_id
+from refill.topup.purses import purse
 from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
@@ -106,7 +107,7 @@ def _refund_done(changes: Changes, refund: Refund, disputes: Sequence[Chargeback
     changes.entries.append(
         ledger.Entry.of(
             f"{order.id}.refund.{refund.n}",
-            (refund.source, f"clearing:{refund.method}/{currency}", refund.amount.minor),
+            (refund.source, purse(refund.method, order.payer, currency), refund.amount.minor),
         )
     )
     if refund.source.startswith("suspense:") and not refund.source.startswith("suspense:unknown"):

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from refill import cards, cases, inbox, ledger, numbers
 from refill.db import Row, Tx
-from refill.errors import BadInput, CannotHappen, NotFound
+from refill.errors import BadInput, CannotHappen, NotEnough, NotFound
 from refill.ids import cell_of, cell_of_id
 from refill.money import Money
 from refill.numbers import Msisdn
@@ -387,6 +387,8 @@ class Changes:
         entries, self.entries = self.entries, []
         if entries:
             for entry, answer in zip(entries, await ledger.post(tx, entries, self.now), strict=True):
+                if isinstance(answer, ledger.Refusal) and answer.account.startswith("wallet:"):
+                    raise NotEnough("The wallet holds too little for this; fill it, or choose another way to pay.")
                 if answer != ledger.Posted():
                     raise CannotHappen(f"The book refuses {entry.id}: {answer}.")
 

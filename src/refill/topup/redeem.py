@@ -1,0 +1,222 @@
+"""Scratch cards for a number: what the card is worth is the credit that the phone gets, paid and given in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from refill import cards, ledger, numbers, vouchers
+from refill.cards import Subscriber
+from refill.db import Tx
+from refill.errors import NotForSale, RefillError
+from refill.ids import cell_of_id
+from refill.numbers import Msisdn
+from refill.operators import home
+from refill.payments import Capture
+from refill.topup import store
+from refill.topup.birth import bear
+from refill.topup.order import Ask, Order, Payment, payment_reference
+from refill.topup.pay import keep_captures
+from refill.topup.place import quote_for
+from refill.topup.purses import OURSELVES, VOUCHER, purse
+from refill.topup.states import owner_account
+from refill.topup.store import Changes
+from refill.topup.trade import Trade
+from refill.vouchers import Pin, Tries, Voucher
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A PIN that somebody typed for a number.
+
+    id: made by the caller with `flow.new_order_id`, so that a rerun after a lost commit finds its own order.
+    by: all that names who types (session, address, account), for the lock-out; nothing: a caller whom we trust.
+    """
+
+    id: str
+    pin: Pin
+    msisdn: Msisdn
+    number: str  # the keyed index of msisdn
+    payer: str
+    channel: str
+    operator: str | None = None  # the person's choice; None: our own network, outcomes, then the prefix
+    by: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Line:
+    """One redemption on its way through the batch."""
+
+    ask: Redemption
+    voucher: Voucher | None = None
+    subscriber: Subscriber | None = None
+    operator: str | None = None
+    first: str | None = None  # the order that this voucher was used for before
+    answer: Order | RefillError | None = None
+
+
+async def redeem(trade: Trade, redemptions: Sequence[Redemption]) -> list[Order | RefillError]:
+    """Tops numbers up with vouchers, as if one by one: the price is the voucher's value, and so is the face value.
+
+    The voucher is used up, the order paid, and on our own network delivered, in one transaction; elsewhere the order is
+    ready to be sent. A PIN again for the same number is answered with the same order. Refused, each a row's own answer
+    that leaves the voucher as it was: WrongPin, VoucherUsed, VoucherNotValid, TooManyTries, NotForSale. Raises Busy.
+    """
+
+    async def work(tx: Tx) -> list[Order | RefillError]:
+        now = trade.world.db_now()
+        tries = await vouchers.enter(tx, trade.vault, [name for ask in redemptions for name in ask.by], now)
+        lines = [_Line(ask) for ask in redemptions]
+        await _look(tx, trade, lines)
+        _decide(trade, lines, tries, now)
+        await _give(tx, trade, [line for line in lines if isinstance(line.answer, Order)], now)
+        await _repeat(tx, lines)
+        await tries.save(tx, now)
+        return [_answered(line) for line in lines]
+
+    return await trade.db.transaction(work)
+
+
+async def _look(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
+    """Takes hold of the vouchers and finds whose credit each number takes."""
+    held = await vouchers.hold(tx, trade.vault, [line.ask.pin for line in lines])
+    subscribers = await cards.by_numbers(tx, [line.ask.number for line in lines])
+    strangers = [line.ask.number for line in lines if line.ask.number not in subscribers and not line.ask.operator]
+    learned = await numbers.learned(tx, strangers)
+    for line in lines:
+        ask = line.ask
+        line.voucher = held.get(ask.pin)
+        line.subscriber = subscribers.get(ask.number)
+        if line.subscriber is not None:
+            line.operator = line.subscriber.network
+        else:
+            line.operator = ask.operator or learned.get(ask.number) or numbers.hint(ask.msisdn.digits)
+
+
+def _decide(trade: Trade, lines: Sequence[_Line], tries: Tries, now: datetime) -> None:
+    """Each row's order, refusal or former order; a voucher that a row before it takes is used for the rows behind."""
+    taken: dict[Pin, str] = {}
+    for line in lines:
+        ask = line.ask
+        if until := tries.locked_until(ask.by, now):
+            line.answer = vouchers.TooManyTries(until)
+            continue
+        line.first = taken.get(ask.pin) or (line.voucher.spent_on if line.voucher else None)
+        if line.first:
+            continue
+        if (refusal := vouchers.refusal(line.voucher, now)) is not None:
+            line.answer = refusal
+            if line.voucher is None:
+                tries.wrong(ask.by, now)
+            continue
+        assert line.voucher is not None
+        try:
+            line.answer = _order(trade, line, line.voucher, now)
+        except RefillError as no:
+            line.answer = no
+        else:
+            taken[ask.pin] = ask.id
+
+
+def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
+    """The order that this voucher pays. Raises NotForSale: the card is good, but not for this number."""
+    ask = line.ask
+    if line.operator is None:
+        raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
+    # A card of 50 is 50 on the phone: no discount, for it was given when the card was sold.
+    wish = Ask(ask.id, ask.payer, ask.channel, ask.msisdn, ask.number, voucher.value, commission_bp=0)
+    quote = quote_for(trade, wish, line.operator, line.subscriber)
+    at_home = quote.supplier == home.NAME
+    return Order(
+        ask.id,
+        cell_of_id(ask.id),
+        ask.payer,
+        ask.channel,
+        ask.number,
+        quote.operator,
+        quote.product,
+        quote.supplier,
+        quote.face,
+        quote.price,
+        quote.cost.minor if quote.cost else None,
+        quote.days,
+        quote.policy,
+        None,
+        "captured",
+        "delivered" if at_home else "ready",
+        now,
+        deadline=None if at_home else now + trade.rules.delivery_deadline,
+        final_at=now if at_home else None,
+        wake_at=None if at_home else now + trade.rules.cooling,
+        captured_minor=quote.price.minor,
+        delivered_minor=quote.face.minor if at_home else 0,
+    )
+
+
+async def _give(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:
+    """Uses the vouchers up, posts, credits our own subscribers and writes the orders."""
+    if not lines:
+        return
+    changes = Changes(now, trade.rules)
+    captures: list[tuple[Capture, str]] = []
+    at_home: list[tuple[Order, Subscriber]] = []
+    for line in lines:
+        assert isinstance(line.answer, Order) and line.voucher is not None
+        order = line.answer
+        changes.entries += _entries(order, line.subscriber)
+        payment = _payment(order, now)
+        changes.payments[payment.reference] = payment
+        capture = Capture(VOUCHER, OURSELVES, line.voucher.serial, payment.reference, order.price, now)
+        captures.append((capture, "order"))
+        if order.supplier == home.NAME and line.subscriber is not None:
+            at_home.append((order, line.subscriber))
+        else:
+            changes.events.append((order.id, "paid", 0, ""))
+    await vouchers.spend(tx, [(line.voucher, line.ask.id) for line in lines if line.voucher], now)
+    await changes.post(tx)  # first of all: accounts are locked before subscribers
+    credits = [home.HomeCredit(subscriber, order.days, order.policy) for order, subscriber in at_home]
+    ends = await home.extend(tx, credits, now)
+    valid_until = {order.id: end for (order, _), end in zip(at_home, ends, strict=True)}
+    await numbers.remember(tx, trade.vault, [line.ask.msisdn for line in lines if line.subscriber is None], now)
+    for line in lines:
+        assert isinstance(line.answer, Order)
+        line.answer = line.answer.but(valid_until=valid_until.get(line.answer.id))
+    orders = [line.answer for line in lines if isinstance(line.answer, Order)]
+    await bear(tx, "sold", [order for order in orders if order.delivery == "delivered"], now)
+    await bear(tx, "placed", [order for order in orders if order.delivery == "ready"], now)
+    await keep_captures(tx, captures, now)
+    await changes.save(tx)
+
+
+def _entries(order: Order, subscriber: Subscriber | None) -> list[ledger.Entry]:
+    owed = owner_account(order)
+    source = purse(VOUCHER, order.payer, order.price.currency)
+    entries = [ledger.Entry.of(f"{order.id}.paid", (source, owed, order.price.minor))]
+    if order.supplier == home.NAME and subscriber is not None:
+        entries.append(
+            home.sold(f"{order.id}.sold", owed, order.price.minor, "discount:retail", subscriber, order.face)
+        )
+    return entries
+
+
+def _payment(order: Order, now: datetime) -> Payment:
+    reference = payment_reference(order.id, 1)
+    return Payment(order.id, 1, VOUCHER, "inside", reference, order.price, "captured", now, now)
+
+
+async def _repeat(tx: Tx, lines: Sequence[_Line]) -> None:
+    """A voucher that was used for the same number answers with that order; for another it is used."""
+    here = {line.ask.id: line.answer for line in lines if isinstance(line.answer, Order)}
+    repeats = [line for line in lines if line.answer is None]
+    elsewhere = sorted({line.first for line in repeats if line.first and line.first not in here})
+    found = {order.id: order for order in await store.find_in(tx, elsewhere) if order} | here
+    for line in repeats:
+        order = found.get(line.first or "")
+        if order is not None and order.number == line.ask.number:
+            line.answer = order.but(replayed=order.id != line.ask.id or order.id in here)
+        else:
+            line.answer = vouchers.VoucherUsed("This voucher was used before.")
+
+
+def _answered(line: _Line) -> Order | RefillError:
+    assert line.answer is not None
+    return line.answer

@@ -1,0 +1,69 @@
+"""The payer's balance with us, filled by an order of its own: paid by any other method, delivered in the same moment."""
+
+from refill import ledger
+from refill.db import Tx
+from refill.errors import BadInput, OtherContent
+from refill.ids import cell_of
+from refill.money import EXPONENT, Money
+from refill.topup import sql, store
+from refill.topup.birth import bear
+from refill.topup.order import Order
+from refill.topup.purses import WALLET, wallet_account
+from refill.topup.trade import Trade
+
+
+async def fill_wallet(trade: Trade, payer: str, amount: Money, *, channel: str, key: str | None = None) -> Order:
+    """An unpaid order whose delivery is `amount` in the payer's wallet; it lives like every other until it is paid.
+
+    payer: whose wallet it is, and who pays. key: the client's own name for this wish; the same again is the same order.
+    Raises BadInput, OtherContent (the key was used for another amount).
+    """
+    if amount.minor <= 0 or payer.startswith("partner:"):
+        raise BadInput("A person fills a wallet, with an amount above zero; a partner has a float.")
+    # No number is topped up: the payer's name stands in its place, as an index of another kind.
+    number = trade.vault.index(WALLET, payer)
+    id_ = trade.world.new_id("tu", cell_of(number))
+    name = store.key_name(trade, payer, WALLET, key if key is not None else id_)
+    content = trade.vault.digest("content", f"{WALLET}|{amount.minor}|{amount.currency}".encode())
+
+    async def work(tx: Tx) -> Order:
+        keys = {"cells": [cell_of(name)], "names": [name]}
+        if await tx.rows(sql.CLAIM_KEYS, **keys, contents=[content], orders=[id_]):
+            ((_, known, first),) = await tx.rows(sql.KEYS, **keys)
+            if known.hex != content:
+                raise OtherContent("This key was used before for a different request.")
+            (order,) = await store.find_in(tx, [first])
+            assert order is not None, "a key and its order are written in one transaction"
+            return order.but(replayed=first != id_)
+        now = trade.world.db_now()
+        order = Order(
+            id_,
+            cell_of(number),
+            payer,
+            channel,
+            number,
+            WALLET,
+            WALLET,
+            WALLET,
+            amount,
+            amount,
+            None,
+            0,
+            "",
+            None,
+            "unpaid",
+            "quoted",
+            now,
+            expires_at=now + trade.rules.payment_expiry,
+        )
+        await bear(tx, "placed", [order], now)
+        return order
+
+    return await trade.db.transaction(work)
+
+
+async def wallet(trade: Trade, payer: str) -> list[Money]:
+    """What a payer's wallet holds, in each currency that it has."""
+    names = [wallet_account(payer, currency) for currency in EXPONENT]
+    held = await trade.db.transaction(lambda tx: ledger.balances(tx, names))
+    return [Money(minor, name[-3:]) for name, minor in held.items() if minor]
