@@ -24,6 +24,7 @@ class Role:
 ROLES = {
     "bank": Role(),  # our money at the bank
     "clearing": Role(),  # what a payment firm owes us
+    "fees": Role(),  # what payment firms keep of it
     "owed": Role(),  # what we owe customers who paid and wait
     "sales": Role(),
     "cost": Role(),

@@ -21,6 +21,7 @@ OURS = (
     "refill.inbox",
     "refill.cases",
     "refill.topup",
+    "refill.reconcile",
     "refill.channels.people",
     "refill.channels.portal",
     "refill.channels.backoffice",

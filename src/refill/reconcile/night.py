@@ -1,0 +1,60 @@
+"""Each morning the statements of the day before are fetched from the firms that send them, and taken."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+from io import BytesIO
+
+from refill.db import Database, Tx
+from refill.db.bulk import Bulk
+from refill.errors import CannotHappen
+from refill.outcome import Done
+from refill.payments import BadStatement, SendsStatements
+from refill.reconcile import sql
+from refill.reconcile.gaps import BUSINESS_ZONE
+from refill.reconcile.taking import Result, pursue, take
+from refill.topup import Trade
+
+READY = time(9, 30)  # the firms have made yesterday's statements by then
+LOOKBACK = 3  # days; a statement that is not there then is fetched by a person
+
+
+def due_days(now: datetime) -> list[date]:
+    """The business days whose statements should be there, the oldest first."""
+    here = now.astimezone(BUSINESS_ZONE)
+    latest = here.date() - timedelta(days=1 if here.time() >= READY else 2)
+    return [latest - timedelta(days=back) for back in reversed(range(LOOKBACK))]
+
+
+async def missing(trade: Trade, db: Database) -> list[tuple[str, date]]:
+    """The statements that should be there and are not, by method and day."""
+    days = due_days(trade.world.db_now())
+    names = sorted(name for name, method in trade.methods.items() if isinstance(method, SendsStatements))
+
+    async def look(tx: Tx) -> list[tuple[str, date]]:
+        found = []
+        for name in names:
+            there = {day for (day,) in await tx.rows(sql.WITH_STATEMENT, method=name, since=days[0].isoformat())}
+            found += [(name, day) for day in days if day not in there]
+        return found
+
+    return await db.transaction(look)
+
+
+async def nightly(trade: Trade, bulk: Bulk) -> Sequence[Result | BadStatement | CannotHappen]:
+    """Fetches and takes every statement that is missing, and goes on asking about what was left unasked.
+
+    What a firm has not made yet is fetched another time; a statement that cannot be taken is returned as its refusal.
+    """
+    answers: list[Result | BadStatement | CannotHappen] = []
+    for name, day in await missing(trade, bulk):
+        method = trade.methods[name]
+        assert isinstance(method, SendsStatements)
+        fetched = await method.fetch_statement(trade.world, day)
+        if isinstance(fetched, Done):
+            try:
+                answers.append(await take(trade, bulk, name, BytesIO(fetched.reference), day=day))
+            except (BadStatement, CannotHappen) as refusal:
+                answers.append(refusal)
+    for name in sorted(trade.methods):
+        await pursue(trade, bulk, name)
+    return answers
