@@ -502,6 +502,7 @@ async def test_a_person_can_take_the_bill_of_today_from_the_first_page() -> None
     simulator.pay("order_1p1")
     index = (await get(world, HERE)).body.decode()
     assert f'href="{cashier}"' in index
+    assert "已付款 · Paid" in index
     assert f'href="{HERE}/bill/2026-11-22"' in index
     download = await get(world, f"{HERE}/bill/2026-11-22")
     assert download.body == simulator.bill(date(2026, 11, 22))

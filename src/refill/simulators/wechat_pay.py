@@ -18,6 +18,7 @@ import gzip
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -71,6 +72,14 @@ _SAYS = {
     "CLOSED": "订单已关闭",
     "USERPAYING": "用户支付中",
     "PAYERROR": "支付失败",
+}
+_SHOWN = {
+    "SUCCESS": "已付款 · Paid",
+    "REFUND": "有退款 · Refunded",
+    "NOTPAY": "待付款 · Waiting",
+    "CLOSED": "已关闭 · Closed",
+    "USERPAYING": "待密码 · Password",
+    "PAYERROR": "未付成 · Failed",
 }
 _TRADE_TYPES = {"native": "NATIVE", "h5": "MWEB", "jsapi": "JSAPI", "codepay": "MICROPAY"}
 
@@ -668,7 +677,7 @@ class WechatPaySimulator:
     def _index(self) -> Response:
         rows = "".join(
             f'<tr><td><a href="{self.base_url}/cashier/{trade.token}"><code>{escape(trade.reference)}</code></a>'
-            f"<td>{decimal_text(trade.amount_minor, 'CNY')}<td>{_SAYS[trade.state(self._now())]}"
+            f"<td>{decimal_text(trade.amount_minor, 'CNY')}<td>{_SHOWN[trade.state(self._now())]}"
             for trade in reversed(list(self.trades.values())[-20:])
         )
         today = self._now().astimezone(CHINA).date()
@@ -734,13 +743,12 @@ def make_keys() -> Keys:
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "WeChat Pay simulator")])
     begins, ends = datetime(2020, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)
     certificate = x509.CertificateBuilder(name, name, certified.public_key(), x509.random_serial_number(), begins, ends)
-    unique = x509.random_serial_number()
     return Keys(
         _private_pem(merchant),
         _public_pem(merchant),
         f"{x509.random_serial_number():040X}",
-        f"{unique:032x}"[:32],
-        f"PUB_KEY_ID_0{_MCHID}{unique % 10**22:022d}",
+        secrets.token_hex(16),
+        f"PUB_KEY_ID_0{_MCHID}{x509.random_serial_number() % 10**22:022d}",
         _private_pem(wechat),
         _public_pem(wechat),
         _private_pem(certified),
