@@ -24,10 +24,13 @@ MONEY = Statement("""
     -- Orders of some cells whose row and whose entries tell different stories
     WITH moved AS (
       SELECT left(id, 27) AS order_id,
-             sum(minor) FILTER (WHERE credit NOT LIKE 'disputes:%'
+             sum(minor) FILTER (WHERE credit NOT LIKE 'disputes:%' AND credit NOT LIKE 'wallet:%'
                 AND (debit LIKE 'clearing:%' OR debit LIKE 'float:pa_%' OR debit LIKE 'voucher:%')) AS taken,
              sum(minor) FILTER (WHERE debit NOT LIKE 'disputes:%'
                 AND (credit LIKE 'clearing:%' OR credit LIKE 'float:pa_%' OR credit LIKE 'voucher:%')) AS given_back,
+             -- a wallet pays and is paid back like the others, unless filling it is what was ordered; change is neither
+             sum(minor) FILTER (WHERE debit LIKE 'wallet:%') AS out_of_wallet,
+             sum(minor) FILTER (WHERE credit LIKE 'wallet:%' AND debit NOT LIKE 'voucher:%') AS into_wallet,
              sum(minor) FILTER (WHERE credit LIKE 'balance:%') AS credited,
              sum(CASE WHEN credit LIKE 'owed:%' OR credit LIKE 'held:%' THEN minor ELSE 0 END)
            - sum(CASE WHEN debit LIKE 'owed:%' OR debit LIKE 'held:%' THEN minor ELSE 0 END) AS waiting,
@@ -44,11 +47,16 @@ MONEY = Statement("""
       SELECT order_id, coalesce(sum(minor) FILTER (WHERE state = 'opened'), 0) AS open, sum(counted_minor) AS counted
         FROM topup_dispute WHERE cell BETWEEN :first AND :last GROUP BY 1),
     told AS (
-      SELECT o.id, o.captured_minor + coalesce(stray.minor, 0) AS captured, coalesce(moved.taken, 0) AS taken,
+      SELECT o.id, o.captured_minor + coalesce(stray.minor, 0) AS captured,
+             coalesce(moved.taken, 0) + CASE o.supplier WHEN 'wallet' THEN 0 ELSE coalesce(moved.out_of_wallet, 0) END
+          AS taken,
              o.refunded_minor - coalesce(fought.counted, 0) + coalesce(stray_back.minor, 0) AS refunded,
-             coalesce(moved.given_back, 0) AS given_back, o.delivered_minor AS delivered,
-             CASE WHEN o.supplier = 'home' AND o.delivery <> 'reversed'
-                  THEN coalesce(moved.credited, 0) ELSE o.delivered_minor END AS credited,
+             coalesce(moved.given_back, 0) + CASE o.supplier WHEN 'wallet' THEN 0 ELSE coalesce(moved.into_wallet, 0) END
+          AS given_back,
+             o.delivered_minor AS delivered,
+             CASE WHEN o.supplier = 'wallet' THEN coalesce(moved.into_wallet, 0)
+                  WHEN o.supplier = 'home' AND o.delivery <> 'reversed' THEN coalesce(moved.credited, 0)
+                  ELSE o.delivered_minor END AS credited,
              CASE WHEN o.final_at IS NULL THEN 0 ELSE coalesce(moved.waiting, 0) END AS waiting,
              coalesce(moved.disputed, 0) AS disputed, coalesce(fought.open, 0) AS open
         FROM topup_order o

@@ -11,7 +11,7 @@ from refill.topup.pay import cancel, close, invite, pay, poll, poll_payment
 from refill.topup.place import place
 from refill.topup.proposal import confirm_refund, decline_refund, refund
 from refill.topup.redeem import redeem
-from refill.topup.refund import ask_refund, refunded
+from refill.topup.refund import ask_refund, claim_code, refunded
 from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
@@ -44,6 +44,7 @@ __all__ = [  # noqa: RUF022
     "decline_refund",
     "ask_refund",
     "refunded",
+    "claim_code",
     "reverse",
     "dispute",
 ]

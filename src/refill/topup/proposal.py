@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refill import cases
+from refill import cases, ledger
 from refill.cases import Case
 from refill.db import Tx
 from refill.errors import BadInput, CannotHappen, NotFound
@@ -11,7 +11,9 @@ from refill.money import Money
 from refill.payments import Capture
 from refill.topup import store
 from refill.topup.order import Dossier, Order, Proposal
+from refill.topup.purses import WALLET, wallet_account
 from refill.topup.refund import back_to_float, fail, payer_capture, refund_to_source
+from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
@@ -59,7 +61,8 @@ async def refund(trade: Trade, order_id: str, amount: Money, why: str, by: str) 
 async def confirm_refund(trade: Trade, order_id: str, n: int, by: str) -> Order:
     """Another person agrees: the refund is asked of the gateway by the worker, or is back in the partner's float at once.
 
-    A repeat answers the order as it is. Raises NotFound, CannotHappen (declined, the same person, or not legal any more).
+    A repeat answers the order as it is. Raises NotFound, NotEnough (what filled a wallet was spent), CannotHappen
+    (declined, the same person, or not legal any more).
     """
 
     async def work(tx: Tx) -> Order:
@@ -152,12 +155,15 @@ def _give_back(changes: Changes, order: Order, captures: Sequence[tuple[Capture,
     if order.delivery in ("ready", "parked"):
         fail(changes, order.id, captures, f"given back: {asked.why}")
         return
-    gift = f"cost:goodwill/{asked.amount.currency}"
-    total = order.refunded_minor + asked.amount.minor
+    source = f"cost:goodwill/{asked.amount.currency}"
     if order.partner:
-        back_to_float(changes, order, f"goodwill.{asked.n}", asked.amount.minor, gift)
+        total = order.refunded_minor + asked.amount.minor
+        back_to_float(changes, order, f"goodwill.{asked.n}", asked.amount.minor, source)
         payment = "refunded" if total == order.captured_minor else "captured"
         changes.move(order.id, "goodwill", asked.n, payment=payment, refunded_minor=total, detail=asked.why)
         return
-    changes.keep_refund(refund_to_source(changes, order, payer_capture(captures), asked.amount, gift, "goodwill"))
+    if order.supplier == WALLET:  # the credit is money itself: it comes out of the wallet again, or is refused
+        wallet, source = wallet_account(order.payer, asked.amount.currency), owner_account(order)
+        changes.entries.append(ledger.Entry.of(f"{order.id}.goodwill.{asked.n}", (wallet, source, asked.amount.minor)))
+    changes.keep_refund(refund_to_source(changes, order, payer_capture(captures), asked.amount, source, "goodwill"))
     changes.move(order.id, "goodwill", asked.n, payment="refund_pending", detail=asked.why)

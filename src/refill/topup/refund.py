@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from refill import ledger
+from refill import ledger, vouchers
 from refill.cases import Case
 from refill.db import Tx
+from refill.errors import CannotHappen
 from refill.money import Money
 from refill.outcome import Done, Outcome, Refused
 from refill.payments import Capture, RefundAsk
@@ -15,6 +16,9 @@ from refill.topup.purses import purse
 from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
+from refill.vouchers import Pin
+
+BY_CLAIM_CODE = "CLAIM_CODE"  # how a method says that it can give nothing back by itself (DOMAIN rule 10)
 
 
 def fail(changes: Changes, order_id: str, captures: Sequence[tuple[Capture, str]], reason: str) -> None:
@@ -88,8 +92,11 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
         if standing.state in ("sent", "stuck"):
             match answer:
                 case Done():
-                    disputes = await store.disputes_of(tx, refund.order_id)
-                    _refund_done(changes, standing, disputes)
+                    _refund_done(changes, standing, await store.disputes_of(tx, refund.order_id))
+                case Refused(_, code) if code == BY_CLAIM_CODE:
+                    claim = replace(standing, claim_until=changes.now + changes.rules.claim_lasts)
+                    _refund_done(changes, claim, await store.disputes_of(tx, refund.order_id))
+                    await _issue(tx, trade, claim)
                 case Refused(reason, _, final) if final and standing.state == "sent":  # told once, however often asked
                     changes.keep_refund(replace(standing, state="stuck", ask_at=None))
                     changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
@@ -100,14 +107,39 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
     await trade.db.transaction(work)
 
 
+async def _issue(tx: Tx, trade: Trade, claim: Refund) -> None:
+    assert claim.claim_until is not None
+    await vouchers.issue(
+        tx,
+        trade.world,
+        trade.vault,
+        value=claim.amount,
+        kind="claim",
+        source=claim.request_id,
+        expires_at=claim.claim_until,
+        code=claim_code(trade, claim).plain,
+    )
+
+
+def claim_code(trade: Trade, refund: Refund) -> Pin:
+    """The code that brings a refund's money back at any of our doors; for the payer's eyes only.
+
+    Sixteen digits that only our master key can tell from the refund's name: we keep no more of them than of any PIN.
+    Raises CannotHappen for a refund that went back another way.
+    """
+    if refund.claim_until is None:
+        raise CannotHappen("This refund went back where it came from; it has no claim code.")
+    told = int(trade.vault.digest("claim", refund.request_id.encode()), 16)
+    return Pin(f"{told % 10**vouchers.DIGITS:0{vouchers.DIGITS}d}")
+
+
 def _refund_done(changes: Changes, refund: Refund, disputes: Sequence[Chargeback]) -> None:
     order = changes.dossiers[refund.order_id].order
-    currency = refund.amount.currency
     changes.keep_refund(replace(refund, state="done", ask_at=None, done_at=changes.now))
     changes.entries.append(
         ledger.Entry.of(
             f"{order.id}.refund.{refund.n}",
-            (refund.source, purse(refund.method, order.payer, currency), refund.amount.minor),
+            (refund.source, _goes_to(order, refund), refund.amount.minor),
         )
     )
     if refund.source.startswith("suspense:") and not refund.source.startswith("suspense:unknown"):
@@ -118,3 +150,11 @@ def _refund_done(changes: Changes, refund: Refund, disputes: Sequence[Chargeback
     rest = "disputed" if fought else "captured"
     payment = rest if total < order.captured_minor else "refunded"
     changes.move(order.id, "refunded", refund.n, payment=payment, refunded_minor=total)
+
+
+def _goes_to(order: Order, refund: Refund) -> str:
+    """To where it came from; or to whoever has the claim code."""
+    currency = refund.amount.currency
+    if refund.claim_until is not None:
+        return vouchers.liability(currency)
+    return purse(refund.method, order.payer, currency)

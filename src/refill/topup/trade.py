@@ -28,6 +28,8 @@ class Rules:
     )  # from payment; an outcome unknown then is refunded from suspense
     chase_after_deadline: timedelta = timedelta(days=7)  # how long we go on asking what became of it
     most_attempts: int = 12
+    # A claim code is a debt of ours: it lasts as long as one can be claimed (Civil Code of China, art. 188).
+    claim_lasts: timedelta = timedelta(days=3 * 365)
 
 
 @dataclass(slots=True)
