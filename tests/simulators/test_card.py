@@ -4,9 +4,10 @@ import asyncio
 import io
 import json
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ import pytest
 import stripe
 from tests.worlds import MORNING, FixedWorld, Inbox
 
+from refill import payments
 from refill.errors import NotVerified
 from refill.money import Money, money
 from refill.outcome import Done, Refused, Unknown
@@ -33,7 +35,7 @@ from refill.payments import (
 from refill.simulators import card, shelf
 from refill.simulators.card import DISPUTED_AFTER_S, REPEATS_S, CardSimulator
 from refill.simulators.serve import address, listen, serving, surroundings
-from refill.world import NoAnswer, Request, Response
+from refill.world import Request, Response
 
 KEY, SECRET = "sk_test_simulated", "whsec_simulated"
 US = "https://us.example/callbacks/card"
@@ -291,7 +293,6 @@ async def test_a_refund_whose_answer_went_wrong_is_found_and_not_made_twice(trou
 
     world.route(f"{simulator.base_url}/v1/refunds", look_then_fail)
     assert isinstance(await method.refund(world, ask), Unknown)
-    world.route(f"{simulator.base_url}/v1/refunds", simulator.handle)
     assert isinstance(await method.query_refund(world, ask), Done)
     assert isinstance(await method.refund(world, ask), Done)
     assert len(simulator.refunds) == 1
@@ -513,6 +514,7 @@ async def asked(
         ),
         ({"line_items[0][price_data][product_data][name]": ""}, "parameter_missing"),
         ({"line_items": "1"}, "parameter_unknown"),
+        ({"line_items[0]": "1"}, "parameter_unknown"),
         ({"expires_at": str(int(MORNING.timestamp()) + 1799)}, "expires_at"),
         ({"expires_at": str(int(MORNING.timestamp()) + 86401)}, "expires_at"),
         ({"shiny": "1"}, "parameter_unknown"),
@@ -537,6 +539,9 @@ async def test_what_stripe_refuses_the_simulator_refuses(other: dict[str, str], 
         ("DELETE", "/v1/products/pay_1", {}, 404),
         ("GET", "/v1/files/file_x/contents", {}, 404),
         ("POST", "/v1/checkout/sessions", {}, 400),
+        ("POST", "/v1/checkout/sessions", {"mode": "payment", "success_url": "https://us.example/"}, 400),
+        ("POST", "/v1/checkout/sessions", {"mode": "payment", "mode[x]": "y"}, 400),
+        ("POST", "/v1/checkout/sessions", {"mode[]": "payment", "mode[0]": "payment"}, 400),
         ("POST", "/v1/checkout/sessions", {**SESSION, "line_items[0][price_data]": "x"}, 400),
         ("POST", "/v1/products", {"id": "pay_1"}, 400),
         ("POST", "/v1/refunds", {"payment_intent": "pi_x"}, 400),
@@ -566,6 +571,27 @@ async def test_who_has_no_key_learns_nothing(other: dict[str, str], status: int)
     world, _, _, _ = a_world()
     answer = await asked(world, "/v1/checkout/sessions", SESSION, **other)
     assert (answer[0], "error" in answer[1]) == (status, True)
+
+
+async def test_the_key_may_be_given_as_a_name_too() -> None:
+    world, _, _, _ = a_world()
+    basic = b64encode(f"{KEY}:".encode()).decode().rstrip("=")
+    assert (await asked(world, "/v1/refunds", verb="GET", authorization=f"Basic {basic}"))[0] == 200
+
+
+async def test_a_form_that_is_none_is_refused() -> None:
+    world, _, _, _ = a_world()
+    answer = await world.send(Request("POST", "https://stripe.example/v1/refunds", headers(), b"\xff"))
+    assert answer.status == 400
+
+
+async def test_a_report_has_known_columns_only() -> None:
+    world, _, _, _ = a_world()
+    until = int(MORNING.timestamp())
+    fields = {"parameters[interval_start]": str(until - 1), "parameters[interval_end]": str(until)}
+    fields |= {"report_type": "balance_change_from_activity.itemized.6", "parameters[columns][]": "shiny"}
+    status, said, _ = await asked(world, "/v1/reporting/report_runs", fields)
+    assert (status, said["error"]["param"]) == (400, "parameters[columns]")
 
 
 async def test_one_key_is_one_request_for_a_day() -> None:
@@ -872,12 +898,8 @@ async def test_stripes_own_client_believes_the_events(served: Served) -> None:
 
 
 async def test_our_own_signatures_satisfy_their_client() -> None:
-    from datetime import UTC, datetime
-
-    from refill.payments import shelf as payments
-
     body = b'{"object": "event", "id": "evt_1", "type": "x", "data": {"object": {}}}'
-    header = payments()["card"].signature(SECRET, body, datetime.now(UTC))
+    header = payments.shelf()["card"].signature(SECRET, body, datetime.now(UTC))
     assert stripe.Webhook.construct_event(body, header, SECRET).id == "evt_1"
 
 
@@ -910,12 +932,9 @@ async def test_the_shown_pages_are_kept_from_scripts_and_caches(served: Served) 
 async def test_an_event_that_cannot_be_delivered_comes_again() -> None:
     world, simulator, method, inbox = a_world()
 
-    async def deaf(request: Request) -> Response:
-        raise NoAnswer("nobody listens")
-
-    world.route(US, deaf)
+    simulator.webhook_url = "https://nobody.example"
     await paid(world, simulator, method)
     await world.advance()
-    world.route(US, inbox.handle)
+    simulator.webhook_url = US
     await world.advance(REPEATS_S[0])
     assert kinds(inbox) == ["checkout.session.completed"]

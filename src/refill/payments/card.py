@@ -414,7 +414,7 @@ class Card:
 
     def _what_became(self, session: Mapping[str, Any], reference: str, now: datetime) -> Outcome[Capture]:
         intent = session.get("payment_intent")
-        match session.get("status"), session.get("payment_status"):
+        match state := (session.get("status"), session.get("payment_status")):
             case "open", "unpaid":
                 return Refused(WAITING, final=False)
             case "expired", "unpaid":
@@ -422,11 +422,10 @@ class Card:
             case "complete", "unpaid":  # a bank that answers later: not with cards, but an account may open others
                 return _later(intent if isinstance(intent, dict) else {})
             case "complete", "paid":
-                pass
-            case status, paid:
-                return Unknown("Stripe names a state that we do not know.", f"{status}/{paid}"[:64])
-        charge = intent.get("latest_charge") if isinstance(intent, dict) else None
-        paid_at = _time(charge.get("created")) if isinstance(charge, dict) else None
+                charge = intent.get("latest_charge") if isinstance(intent, dict) else None
+                paid_at = _time(charge.get("created")) if isinstance(charge, dict) else None
+            case _:
+                return Unknown("Stripe names a state that we do not know.", "{}/{}".format(*state)[:64])
         try:
             return Done(self._capture(session, reference, paid_at or now))
         except NotAnAmount:
