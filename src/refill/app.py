@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import structlog
 
-from refill import accounts, cards, catalogue, ledger, logs, operators, payments
+from refill import accounts, cards, catalogue, ledger, logs, operators, payments, vouchers
 from refill.accounts import KeyRing
 from refill.db import Pool, Statement, Tx, unsafe_settings
 from refill.db.embedded import Server
@@ -279,7 +279,7 @@ async def work(house: House, stop: asyncio.Event) -> None:
 
 
 async def keep_house(house: House, stop: asyncio.Event) -> None:
-    """What must happen now and then: prices and stripes read anew, the clock compared, subscribers aged."""
+    """What must happen now and then: prices and stripes read anew, the clock compared, subscribers and vouchers aged."""
     cell = 0
     while not await _wait(stop, 5):
         try:
@@ -287,6 +287,7 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             await read_clock(house.pool, house.world)
             await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
+            await _tidy_vouchers(house)
         except RefillError as error:
             log.warning("housekeeping waits for the database", error=error.code)
 
@@ -322,6 +323,12 @@ async def _age(house: House, first: int) -> int:
 
     await house.pool.transaction(aged)
     return (last + 1) % CELLS
+
+
+async def _tidy_vouchers(house: House) -> None:
+    """Vouchers whose time is over are ours; who guessed PINs and gave it up is forgotten."""
+    await house.pool.transaction(lambda tx: vouchers.expire(tx, house.world))
+    await house.pool.transaction(lambda tx: vouchers.forget(tx, house.world.db_now()))
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> bool:

@@ -13,7 +13,7 @@ from refill.vouchers.spending import (
     refusal,
     spend,
 )
-from refill.vouchers.stock import Batch, Range, activate, batches, expire, generate, void
+from refill.vouchers.stock import Batch, Range, activate, batches, end_of_day, expire, generate, void
 
 __all__ = [
     "DIGITS",
@@ -33,6 +33,7 @@ __all__ = [
     "WrongPin",
     "activate",
     "batches",
+    "end_of_day",
     "enter",
     "expire",
     "forget",

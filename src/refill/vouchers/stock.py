@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import TextIO
 
@@ -95,6 +95,15 @@ async def generate(
             progress(last)
     await db.transaction(lambda tx: tx.run(PRINTED, code=batch.code, now=world.db_now()))
     return (await db.transaction(lambda tx: batches(tx, batch.code)))[0]
+
+
+def end_of_day(typed: str) -> datetime:
+    """The last second of a day such as 2027-12-31, UTC. Raises BadInput."""
+    try:
+        day = date.fromisoformat(typed)
+    except ValueError:
+        raise BadInput(f"{typed[:20]!r} is not a day; write it as 2027-12-31.") from None
+    return datetime.combine(day, time(23, 59, 59), UTC)
 
 
 async def _new_batch(db: Database, world: World, value: Money, count: int, expires_at: datetime, who: str) -> Batch:
