@@ -19,7 +19,18 @@ from refill.topup.trade import Trade
 
 LONGEST_REASON = 200
 
-# Why no refund can be asked for in these states of the payment.
+
+class NotRefundable(CannotHappen):
+    """This refund cannot be asked for or confirmed; `reason` is a word for doors, `left` what may go back."""
+
+    code = "not_refundable"
+
+    def __init__(self, reason: str, says: str, left: Money | None = None) -> None:
+        self.reason, self.left = reason, left
+        super().__init__(says)
+
+
+# What to tell whoever wants a refund in these states of the payment.
 _NOT_CAPTURED = {
     "unpaid": "Nothing was paid for this order, so there is nothing to give back.",
     "expired": "Nothing was paid for this order, so there is nothing to give back.",
@@ -34,7 +45,7 @@ async def refund(trade: Trade, order_id: str, amount: Money, why: str, by: str) 
 
     What was not delivered goes back whole and is not sent any more; what was delivered stays with the payer, and the
     refund is our goodwill. The same wish again is the same proposal.
-    Raises NotFound, BadInput, CannotHappen (with the reason why this order has nothing to give back now).
+    Raises NotFound, BadInput, NotRefundable.
     """
     why, by = why.strip()[:LONGEST_REASON], by.strip()
     if not why or not by or amount.minor <= 0:
@@ -47,7 +58,7 @@ async def refund(trade: Trade, order_id: str, amount: Money, why: str, by: str) 
         if open_ := next((each for each in before if each.state == "open"), None):
             if (open_.amount, open_.why, open_.asked_by) == (amount, why, by):
                 return open_
-            raise CannotHappen("Another refund of this order waits to be confirmed.")
+            raise NotRefundable("waiting", "Another refund of this order waits to be confirmed.")
         now = trade.world.db_now()
         asked = Proposal(order_id, len(before) + 1, amount, why, by, now)
         await store.save_proposal(tx, asked)
@@ -61,7 +72,7 @@ async def refund(trade: Trade, order_id: str, amount: Money, why: str, by: str) 
 async def confirm_refund(trade: Trade, order_id: str, n: int, by: str) -> Order:
     """Another person agrees: the refund is asked of the gateway by the worker, or is back in the partner's float at once.
 
-    A repeat answers the order as it is. Raises NotFound, NotEnough (what filled a wallet was spent), CannotHappen
+    A repeat answers the order as it is. Raises NotFound, NotEnough (what filled a wallet was spent), NotRefundable
     (declined, the same person, or not legal any more).
     """
 
@@ -71,9 +82,9 @@ async def confirm_refund(trade: Trade, order_id: str, n: int, by: str) -> Order:
         if asked.state == "confirmed":
             return dossier.order
         if asked.state == "declined":
-            raise CannotHappen("This refund was declined; ask for it again.")
+            raise NotRefundable("declined", "This refund was declined; ask for it again.")
         if asked.asked_by == by.strip() or not by.strip():
-            raise CannotHappen("A refund is confirmed by another person than the one who asked for it.")
+            raise NotRefundable("same_person", "A refund is confirmed by another person than the one who asked for it.")
         _may_go_back(trade, dossier, captures, asked.amount)
         changes = Changes(trade.world.db_now(), trade.rules)
         changes.watch([dossier])
@@ -88,7 +99,7 @@ async def confirm_refund(trade: Trade, order_id: str, n: int, by: str) -> Order:
 async def decline_refund(trade: Trade, order_id: str, n: int, by: str, why: str) -> Proposal:
     """No refund: also the person who asked may take it back. A repeat changes nothing.
 
-    Raises NotFound, BadInput, CannotHappen (confirmed already).
+    Raises NotFound, BadInput, NotRefundable (confirmed already).
     """
     if not why.strip() or not by.strip():
         raise BadInput("Who declines a refund says why.")
@@ -98,7 +109,7 @@ async def decline_refund(trade: Trade, order_id: str, n: int, by: str, why: str)
         await _locked(tx, order_id)
         asked = await _asked(tx, order_id, n)
         if asked.state == "confirmed":
-            raise CannotHappen("This refund was confirmed already.")
+            raise NotRefundable("confirmed", "This refund was confirmed already.")
         if asked.state == "declined":
             return asked
         answer = why.strip()[:LONGEST_REASON]
@@ -129,25 +140,27 @@ async def _decide(tx: Tx, changes: Changes, decided: Proposal) -> None:
 
 
 def _may_go_back(trade: Trade, dossier: Dossier, captures: Sequence[tuple[Capture, str]], amount: Money) -> None:
-    """All refusals, each with its reason. Raises BadInput, CannotHappen."""
+    """All refusals, each with its reason. Raises BadInput, NotRefundable."""
     order = dossier.order
     if amount.currency != order.price.currency:
         raise BadInput(f"This order was paid in {order.price.currency}.")
     if order.payment != "captured":
-        raise CannotHappen(_NOT_CAPTURED[order.payment])
+        raise NotRefundable(order.payment, _NOT_CAPTURED[order.payment])
     if dossier.open_attempt is not None:
-        raise CannotHappen("The credit may still arrive; wait until the operator has answered, or until the deadline.")
+        says = "The credit may still arrive; wait until the operator has answered, or until the deadline."
+        raise NotRefundable("in_flight", says)
     left = Money(order.captured_minor - order.refunded_minor, order.price.currency)
     if amount.minor > left.minor:
-        raise CannotHappen(f"Only {left} of this payment is left to give back.")
+        raise NotRefundable("too_much", f"Only {left} of this payment is left to give back.", left)
     if order.delivery in ("ready", "parked") and amount != left:
-        raise CannotHappen(f"Nothing was delivered yet: give the whole {left} back, or wait.")
+        raise NotRefundable("whole_only", f"Nothing was delivered yet: give the whole {left} back, or wait.", left)
     if order.partner:
         return
     capture = payer_capture(captures)
     can = trade.methods[capture.method].can
     if can.refund and not can.partial_refund and amount != capture.amount:
-        raise CannotHappen(f"This way of paying gives back only the whole payment, {capture.amount}.")
+        says = f"This way of paying gives back only the whole payment, {capture.amount}."
+        raise NotRefundable("whole_only", says, capture.amount)
 
 
 def _give_back(changes: Changes, order: Order, captures: Sequence[tuple[Capture, str]], asked: Proposal) -> None:
