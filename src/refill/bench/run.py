@@ -1,4 +1,4 @@
-"""The benches: `single`, `bulk` and `growth`, each a ratio against a reference of the same run."""
+"""The benches: `single`, `bulk`, `growth`, `reconcile` and `vouchers`, each a ratio against a reference of the same run."""
 
 import asyncio
 import itertools
@@ -157,7 +157,28 @@ def _at_age(bench: "Bench", orders: int, title: str) -> tuple[Outcome, float]:
         return bench.leg(title, server, bench.load(256, old)), server.memory_mb()
 
 
-BENCHES: dict[str, Callable[["Bench"], Figure]] = {"single": single, "bulk": bulk, "growth": growth}
+def reconcile(bench: "Bench") -> Figure:
+    """A firm's bill of 10^6 payments (or --orders) taken and matched: against the plain COPY of the same rows."""
+    told = bench.reconcile()
+    rows = bench.orders
+    per_s, plain_per_s = rows / told["seconds"], rows / told["plain_s"]
+    more = {"rows": rows, "seconds": told["seconds"], "memory_mb": told["memory_mb"]}
+    return Figure("reconcile", per_s, "rows/s", plain_per_s, per_s / plain_per_s, more)
+
+
+def vouchers(bench: "Bench") -> Figure:
+    """Scratch cards redeemed in batches: against the same rows one by one."""
+    together, alone = bench.redeemed()
+    return Figure("vouchers", together, "redemptions/s", alone, together / alone)
+
+
+BENCHES: dict[str, Callable[["Bench"], Figure]] = {
+    "single": single,
+    "bulk": bulk,
+    "growth": growth,
+    "reconcile": reconcile,
+    "vouchers": vouchers,
+}
 NAMES = tuple(BENCHES)
 
 
@@ -232,6 +253,25 @@ class Bench:
         per_s = float(self._stage.ask_python("refill.bench.storage", partner_id, str(ROWS), str(LEG_S)))
         self._console.print(f"{'straight into storage':32} {per_s:10,.0f}/s", highlight=False)
         return per_s
+
+    def reconcile(self) -> dict[str, float]:
+        """Seconds of taking a bill with as many rows, and of only copying them; the most memory it took."""
+        self._stage.make_ours()
+        told: dict[str, float] = json_.loads(self._stage.ask_python("refill.bench.reconcile", str(self.orders)))
+        self._console.print(
+            f"{'a bill of ' + format(self.orders, ','):32} {told['seconds']:10,.1f} s   plain COPY {told['plain_s']:7.1f} s"
+            f"   {told['memory_mb']:,.0f} MB, of which {told['memory_before_mb']:,.0f} before",
+            highlight=False,
+        )
+        return told
+
+    def redeemed(self) -> tuple[float, float]:
+        """Scratch cards redeemed per second, in batches and one by one, when nothing is in front of `flow.redeem`."""
+        self._open_market()
+        together, alone = map(float, self._stage.ask_python("refill.bench.vouchers", str(ROWS), str(LEG_S)).split())
+        for title, per_s in (("vouchers, 1,000 in a call", together), ("vouchers, one by one", alone)):
+            self._console.print(f"{title:32} {per_s:10,.0f}/s", highlight=False)
+        return together, alone
 
     def grow(self, orders: int) -> list[tuple[str, str]]:
         """Brings the market to a life of that many orders; returns some of them, to be asked for again."""
