@@ -579,6 +579,8 @@ def EXAMPLES() -> tuple[Method, list[Example]]:
     }
     refund = {"id": "re_Example", "object": "refund", "metadata": {"reference": "pay_1", "request_id": "rf_1"}}
 
+    dispute = {"object": "dispute", "amount": 4980, "currency": "cny", "payment_intent": "pi_Example"}
+
     def event(kind: str, about: Mapping[str, Any], **other: Any) -> bytes:
         created = int(now.timestamp()) - 2
         frame = {"id": "evt_Example", "object": "event", "created": created, "livemode": False, "type": kind}
@@ -613,6 +615,7 @@ def EXAMPLES() -> tuple[Method, list[Example]]:
         example("the same notice, a day later", "stale", paid, received_at=now + timedelta(days=1)),
         example("nobody paid", "other", event("checkout.session.expired", {**session, "payment_status": "unpaid"})),
         example("a refund did not arrive", "other", event("refund.failed", refund)),
+        example("a payer's bank takes the money back", "other", event("charge.dispute.created", dispute)),
     ]
 
 
