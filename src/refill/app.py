@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import structlog
 
-from refill import accounts, cards, catalogue, ledger, logs, operators, payments, vouchers
+from refill import accounts, cards, catalogue, ledger, logs, operators, payments, reconcile, vouchers
 from refill.accounts import KeyRing
 from refill.db import Pool, Statement, Tx, unsafe_settings
+from refill.db.bulk import Bulk
 from refill.db.embedded import Server
 from refill.errors import RefillError
 from refill.ids import CELLS, make_id
@@ -292,6 +293,23 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             log.warning("housekeeping waits for the database", error=error.code)
 
 
+ROUND_OF_BOOKS_S = 600
+
+
+async def keep_books(house: House, stop: asyncio.Event) -> None:
+    """Fetches and takes the payment firms' statements when they should be there; what does not match waits for people."""
+    bulk = Bulk(house.dsn)
+    while not await _wait(stop, ROUND_OF_BOOKS_S):
+        try:
+            for answer in await reconcile.nightly(house.trade, bulk):
+                if isinstance(answer, reconcile.Result):
+                    log.info("a statement was taken", method=answer.method, day=str(answer.day), lines=answer.lines)
+                else:
+                    log.error("a statement was refused", error=answer.code)
+        except RefillError as error:
+            log.warning("the books wait for the database", error=error.code)
+
+
 async def _read_prices(house: House) -> None:
     shelf = house.trade.shelf
     shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, shelf.catalogue))
@@ -445,6 +463,7 @@ async def up(
         if settings.workers:
             group.create_task(work(house, stop))
             group.create_task(keep_house(house, stop))
+            group.create_task(keep_books(house, stop))
         await serve(house, stop, ready(house, far))
         stop.set()
 

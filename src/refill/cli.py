@@ -6,24 +6,27 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, BinaryIO, TypeVar
 
 from cyclopts import App, Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from refill import __version__
-from refill.errors import RefillError
+from refill.errors import BadInput, RefillError
 from refill.settings import Settings, read_settings
 
 T = TypeVar("T")
 cli = App(name="refill", version=__version__, help="Sell phone credit through every door and never lose a cent.")
 partner_commands = App(name="partner", help="Platforms that sell through us.")
+reconcile_commands = App(name="reconcile", help="Our book against the payment firms' statements.")
 card_commands = App(name="cards", help="SIM cards of our own network.")
 voucher_commands = App(name="vouchers", help="Scratch cards: made, sold, withdrawn.")
 cli.command(partner_commands)
 cli.command(card_commands)
+cli.command(reconcile_commands)
 cli.command(voucher_commands)
 
 Data = Annotated[Path | None, Parameter(name="--data", help="Folder of the embedded database and secrets.")]
@@ -93,7 +96,7 @@ def serve(*, data: Data = None, port: Port = None, host: Host = None, doors: str
 @cli.command
 def work(*, data: Data = None) -> None:
     """Works due orders off: sends, asks, settles, refunds. Any number of workers may run."""
-    from refill.app import House, keep_house, stop_on_signals
+    from refill.app import House, keep_books, keep_house, stop_on_signals
     from refill.app import work as work_off
 
     async def run(house: House) -> None:
@@ -101,6 +104,7 @@ def work(*, data: Data = None) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(work_off(house, stop))
             group.create_task(keep_house(house, stop))
+            group.create_task(keep_books(house, stop))
 
     _in_house(_settings(data), run)
 
@@ -268,6 +272,123 @@ def stripes(name: str, count: int, /, *, data: Data = None) -> int:
         return 0
 
     return _in_house(_settings(data), run)
+
+
+# ------------------------------------------------------------------ reconciliation
+
+
+@reconcile_commands.default
+def take(method: str, file: Path, /, *, day: str | None = None, data: Data = None) -> int:
+    """Takes a payment firm's statement: `refill reconcile alipay bill.zip`; exit code 1 when something does not match.
+
+    The statement's totals must be the sums of its rows, or nothing of it is taken. `--day 2026-11-22` names the business
+    day of a statement without rows.
+    """
+    from refill import reconcile
+    from refill.db.bulk import Bulk
+
+    async def run(house: Any) -> int:
+        with _opened(file) as lines, _bar() as bar:
+            task = bar.add_task("reading", total=lines.seek(0, os.SEEK_END))
+            result = await reconcile.take(
+                house.trade,
+                Bulk(house.dsn),
+                method,
+                lines,
+                day=_day(day) if day else None,
+                progress=lambda rows: bar.update(task, completed=lines.tell(), description=f"{rows:,} rows"),
+            )
+        again = " (this file was taken before; that was the answer)" if result.again else ""
+        print(f"{result.method} {result.day}: {result.matched:,} of {result.lines:,} rows match{again}")
+        gaps = {name: getattr(result, name) for name in reconcile.BUCKETS}
+        if any(gaps.values()):
+            named = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in gaps.items() if count)
+            print(f"Not: {named}; {result.carried:,} belong into a later statement.")
+            await _tell_waiting(house, result.method, result.day)
+        return 1 if any(gaps.values()) else 0
+
+    return _in_house(_settings(data), run)
+
+
+async def _tell_waiting(house: Any, method: str, day: date) -> None:
+    from refill import reconcile
+
+    found = await house.pool.transaction(lambda tx: reconcile.find(tx, method, day))
+    print(f"{found.waiting:,} wait for a person: {house.settings.public_url}/staff/reconcile/{method}/{day}")
+
+
+@reconcile_commands.command
+def days(*, method: str | None = None, data: Data = None) -> int:
+    """Lists the latest business days and what waits in them."""
+    from refill import reconcile
+
+    async def run(house: Any) -> int:
+        for day in await house.pool.transaction(lambda tx: reconcile.latest(tx, method=method)):
+            gaps = f"{day.ours_only + day.theirs_only + day.differs + day.duplicate:,} open, {day.waiting:,} waiting"
+            lines = "no statement" if day.lines is None else f"{day.matched:,} of {day.lines:,} rows match"
+            print(f"{day.day}  {day.method:12} {day.state:7} {lines}; {gaps}")
+        return 0
+
+    return _in_house(_settings(data), run)
+
+
+@reconcile_commands.command
+def close(method: str, day: str, /, *, data: Data = None) -> int:
+    """Closes a business day and posts what the firm kept; a closed day does not change."""
+    from refill import reconcile
+
+    async def run(house: Any) -> int:
+        now = house.world.db_now()
+        closed = await house.pool.transaction(
+            lambda tx: reconcile.close(tx, method, _day(day), reconcile.OPERATOR, now)
+        )
+        print(f"{closed.method} {closed.day} is closed, by {closed.closed_by}")
+        return 0
+
+    return _in_house(_settings(data), run)
+
+
+@reconcile_commands.command
+def settle(
+    method: str,
+    day: str,
+    amount: str,
+    /,
+    *,
+    currency: str = "CNY",
+    bank: str = "main",
+    data: Data = None,
+) -> int:
+    """Posts what the bank got for a day: `refill reconcile settle alipay 2026-11-22 9940.30`. Twice is once."""
+    from refill import reconcile
+    from refill.money import amount as read_amount
+
+    async def run(house: Any) -> int:
+        now, got = house.world.db_now(), read_amount(amount, currency)
+
+        async def both(tx: Any) -> None:
+            await reconcile.enter(tx, method, _day(day), got, reconcile.OPERATOR, now, bank=bank)
+            await reconcile.confirm(tx, method, _day(day), got, reconcile.OPERATOR, now)
+
+        await house.pool.transaction(both)
+        print(f"{got} of {method} for {day} stand at bank:{bank}")
+        return 0
+
+    return _in_house(_settings(data), run)
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{text[:20]!r} is not a day; write it as 2026-11-22.") from None
+
+
+def _opened(file: Path) -> BinaryIO:
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read: {error.strerror}.") from None
 
 
 # ------------------------------------------------------------------ cards
