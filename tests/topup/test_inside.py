@@ -96,9 +96,9 @@ async def test_wrong_pins_are_counted_although_the_order_stays_as_it_was(shop: S
     order = await shop.placed(shop.ask(OWN_NUMBER))
     for _ in range(MOST_WRONG):
         with pytest.raises(WrongPin, match="no voucher"):
-            await flow.pay_inside(shop.trade, order.id, "voucher", WRONG, by=("session:eve", "address:x"))
+            await flow.pay_inside(shop.trade, order.id, "voucher", WRONG, by=("session:eve", "account:eve"))
     with pytest.raises(TooManyTries, match="after 03:00 UTC"):
-        await flow.pay_inside(shop.trade, order.id, "voucher", card.plain, by=("address:x",))
+        await flow.pay_inside(shop.trade, order.id, "voucher", card.plain, by=("account:eve",))
     with pytest.raises(NotAPin):
         await flow.pay_inside(shop.trade, order.id, "voucher", "1234")
     assert (

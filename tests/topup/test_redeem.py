@@ -10,7 +10,7 @@ from tests.topup.shop import NORTHTELS, OWN_NUMBER, Lossy, Shop, table
 from tests.topup.vouchers_sold import sold, state
 
 from refill import numbers, vouchers
-from refill.errors import NotForSale, RefillError
+from refill.errors import CannotHappen, NotForSale, RefillError
 from refill.money import money
 from refill.numbers import msisdn, number_id
 from refill.topup import Order, Redemption, flow
@@ -122,6 +122,13 @@ async def test_what_is_no_good_card_says_so_and_disturbs_no_other(shop: Shop, tm
     assert isinstance(refused, VoucherNotValid)
 
 
+async def test_a_partner_has_a_float_and_no_scratch_cards(shop: Shop, tmp_path: Path) -> None:
+    (card,) = await sold(shop, tmp_path)
+    (refused,) = await redeem(shop, typed(shop, card, payer=f"partner:{shop.partner}"))
+    assert isinstance(refused, CannotHappen) and "float" in str(refused)
+    assert await state(shop, card) == "active"
+
+
 async def test_no_batch_is_no_work(shop: Shop) -> None:
     assert await redeem(shop) == []
 
@@ -197,12 +204,12 @@ async def test_when_the_answer_to_commit_is_lost_the_rerun_finds_its_own_order(
 
 async def test_who_guesses_in_a_batch_is_locked_out_within_it(shop: Shop, tmp_path: Path) -> None:
     (card,) = await sold(shop, tmp_path)
-    asked = [typed(shop, WRONG, by=("session:eve", "address:192.0.2.1")) for _ in range(MOST_WRONG)]
+    asked = [typed(shop, WRONG, by=("session:eve", "account:eve")) for _ in range(MOST_WRONG)]
     answers = await redeem(
         shop,
         *asked,
         typed(shop, card, by=("session:eve",)),
-        typed(shop, card, by=("address:192.0.2.1",)),
+        typed(shop, card, by=("account:eve",)),
         typed(shop, card, by=("session:anna",)),
     )
     assert [type(answer) for answer in answers] == [WrongPin] * MOST_WRONG + [TooManyTries, TooManyTries, Order]

@@ -1,7 +1,7 @@
 """Scratch cards from the printer to the shop: PINs seen once, money booked when they are sold, nothing given twice."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -121,6 +121,12 @@ async def test_two_batches_of_one_name_are_refused(printer: Printer, monkeypatch
     monkeypatch.setattr(stock, "base32", base32)
     with pytest.raises(CannotHappen, match="same name"):
         await printer.print(1, name="other.csv")
+
+
+def test_a_day_is_meant_to_its_last_second() -> None:
+    assert vouchers.end_of_day("2027-12-31") == datetime(2027, 12, 31, 23, 59, 59, tzinfo=UTC)
+    with pytest.raises(BadInput, match="'31.12.2027' is not a day"):
+        vouchers.end_of_day("31.12.2027")
 
 
 # ------------------------------------------------------------------ selling

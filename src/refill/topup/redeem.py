@@ -7,7 +7,7 @@ from datetime import datetime
 from refill import cards, ledger, numbers, vouchers
 from refill.cards import Subscriber
 from refill.db import Tx
-from refill.errors import NotForSale, RefillError
+from refill.errors import CannotHappen, NotForSale, RefillError
 from refill.ids import cell_of_id
 from refill.numbers import Msisdn
 from refill.operators import home
@@ -118,8 +118,10 @@ def _decide(trade: Trade, lines: Sequence[_Line], tries: Tries, now: datetime) -
 
 
 def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
-    """The order that this voucher pays. Raises NotForSale: the card is good, but not for this number."""
+    """The order that this voucher pays. Raises NotForSale (the card is good, but not for this number), CannotHappen."""
     ask = line.ask
+    if ask.payer.startswith("partner:"):
+        raise CannotHappen("A partner pays out of its float; a scratch card is for a person.")
     if line.operator is None:
         raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
     # A card of 50 is 50 on the phone: no discount, for it was given when the card was sold.

@@ -1,6 +1,17 @@
 """Vouchers: scratch cards from batch to redemption, claim codes, and who may not try PINs any more."""
 
-from refill.vouchers.guessing import LOCKED, MOST_WRONG, WIDESPREAD, WINDOW, TooManyTries, Tries, enter, forget
+from refill.vouchers.guessing import (
+    ADDRESS,
+    LOCKED,
+    MOST_WRONG,
+    MOST_WRONG_AT_AN_ADDRESS,
+    WIDESPREAD,
+    WINDOW,
+    TooManyTries,
+    Tries,
+    enter,
+    forget,
+)
 from refill.vouchers.pins import DIGITS, NotAPin, Pin, pin
 from refill.vouchers.spending import (
     Voucher,
@@ -16,9 +27,11 @@ from refill.vouchers.spending import (
 from refill.vouchers.stock import Batch, Range, activate, batches, end_of_day, expire, generate, void
 
 __all__ = [
+    "ADDRESS",
     "DIGITS",
     "LOCKED",
     "MOST_WRONG",
+    "MOST_WRONG_AT_AN_ADDRESS",
     "WIDESPREAD",
     "WINDOW",
     "Batch",

@@ -11,9 +11,11 @@ from refill.ids import cell_of
 from refill.vault import Vault
 
 MOST_WRONG = 5  # in a window; the next PIN is not even looked at
+MOST_WRONG_AT_AN_ADDRESS = 40  # behind one address of a mobile operator there may be a town
+ADDRESS = "address:"  # how such a name begins
 WINDOW = timedelta(minutes=15)
 LOCKED = timedelta(hours=1)
-WIDESPREAD = 50  # guessers with wrong PINs in a window: then a person is called
+WIDESPREAD = 200  # names with wrong PINs in a window: then a person is called
 
 
 class TooManyTries(RefillError):
@@ -37,11 +39,11 @@ class _Tally:
     until: datetime | None
     changed: bool = False
 
-    def count(self, now: datetime) -> None:
+    def count(self, most: int, now: datetime) -> None:
         if now - self.since >= WINDOW or not self.wrong:
             self.wrong, self.since = 0, now
         self.wrong += 1
-        if self.wrong >= MOST_WRONG:
+        if self.wrong >= most:
             self.wrong, self.until = 0, now + LOCKED
         self.changed = True
 
@@ -94,7 +96,8 @@ class Tries:
     def wrong(self, by: Sequence[str], now: datetime) -> None:
         """Each of these typed a wrong PIN."""
         for name in dict.fromkeys(by):
-            self._tallies[self._names[name]].count(now)
+            most = MOST_WRONG_AT_AN_ADDRESS if name.startswith(ADDRESS) else MOST_WRONG
+            self._tallies[self._names[name]].count(most, now)
 
     async def save(self, tx: Tx, now: datetime) -> None:
         """Keeps what was counted; calls a person when guessing is widespread. The last thing that a transaction does."""
@@ -110,14 +113,14 @@ class Tries:
             untils=[tally.until for _, _, tally in changed],
         )
         if await tx.value(GUESSING, since=now - WINDOW, most=WIDESPREAD) == WIDESPREAD:
-            says = f"At least {WIDESPREAD} people or programs typed wrong PINs of vouchers within a quarter of an hour."
+            says = f"Wrong PINs of vouchers came from {WIDESPREAD} sessions and addresses within a quarter of an hour."
             await raise_cases(tx, [Case("voucher_guessing", "vouchers", says)], now)
 
 
 async def enter(tx: Tx, vault: Vault, by: Iterable[str], now: datetime) -> Tries:
-    """Takes hold of guessers by whatever names them (a session, an address, an account); only keyed hashes are kept.
+    """Takes hold of guessers by whatever names them; only keyed hashes are kept. Before any other row is locked.
 
-    Before any other row is locked.
+    "address:…" is a network address, which many people may share; everything else (a session, an account) is one person.
     """
     names = {name: vault.digest("guesser", name.encode()) for name in by}
     ordered = sorted((cell_of(name), name) for name in set(names.values()))
