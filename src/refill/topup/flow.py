@@ -16,7 +16,7 @@ from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
 from refill.topup.trade import Trade
-from refill.topup.wallet import fill_wallet, wallet
+from refill.topup.wallet import fill_wallet, wallet, wallet_number
 
 # As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled;
 # refunded (by itself, or by two people), reversed, disputed by the payer's bank.
@@ -25,6 +25,7 @@ __all__ = [  # noqa: RUF022
     "place",
     "fill_wallet",
     "wallet",
+    "wallet_number",
     "redeem",
     "invite",
     "pay_inside",

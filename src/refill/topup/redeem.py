@@ -1,4 +1,4 @@
-"""Scratch cards for a number: what the card is worth is the credit that the phone gets, paid and given in one transaction."""
+"""Scratch cards for a number or a wallet: what the card is worth is what it gives, paid and given in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,25 +17,27 @@ from refill.topup.birth import bear
 from refill.topup.order import Ask, Order, Payment, payment_reference
 from refill.topup.pay import keep_captures
 from refill.topup.place import quote_for
-from refill.topup.purses import OURSELVES, VOUCHER, purse
+from refill.topup.purses import OURSELVES, VOUCHER, WALLET, purse, wallet_account
 from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
+from refill.topup.wallet import wallet_order
 from refill.vouchers import Pin, Tries, Voucher
 
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """A PIN that somebody typed for a number.
+    """A PIN that somebody typed for a number, or for their own wallet.
 
+    msisdn, number: the number and its keyed index; for the payer's wallet None and `flow.wallet_number`.
     id: made by the caller with `flow.new_order_id`, so that a rerun after a lost commit finds its own order.
     by: all that names who types (session, address, account), for the lock-out; nothing: a caller whom we trust.
     """
 
     id: str
     pin: Pin
-    msisdn: Msisdn
-    number: str  # the keyed index of msisdn
+    msisdn: Msisdn | None
+    number: str
     payer: str
     channel: str
     operator: str | None = None  # the person's choice; None: our own network, outcomes, then the prefix
@@ -55,11 +57,12 @@ class _Line:
 
 
 async def redeem(trade: Trade, redemptions: Sequence[Redemption]) -> list[Order | RefillError]:
-    """Tops numbers up with vouchers, as if one by one: the price is the voucher's value, and so is the face value.
+    """Tops numbers and wallets up with vouchers, as if one by one: the price is the voucher's value, and so is the face.
 
-    The voucher is used up, the order paid, and on our own network delivered, in one transaction; elsewhere the order is
-    ready to be sent. A PIN again for the same number is answered with the same order. Refused, each a row's own answer
-    that leaves the voucher as it was: WrongPin, VoucherUsed, VoucherNotValid, TooManyTries, NotForSale. Raises Busy.
+    The voucher is used up, the order paid, and in a wallet or on our own network delivered, in one transaction; elsewhere
+    the order is ready to be sent. A PIN again for the same number or wallet is answered with the same order. Refused, each
+    a row's own answer that leaves the voucher as it was: WrongPin, VoucherUsed, VoucherNotValid, TooManyTries, NotForSale,
+    CannotHappen. Raises Busy.
     """
 
     async def work(tx: Tx) -> list[Order | RefillError]:
@@ -79,8 +82,9 @@ async def redeem(trade: Trade, redemptions: Sequence[Redemption]) -> list[Order 
 async def _look(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
     """Takes hold of the vouchers and finds whose credit each number takes."""
     held = await vouchers.hold(tx, trade.vault, [line.ask.pin for line in lines])
-    subscribers = await cards.by_numbers(tx, [line.ask.number for line in lines])
-    strangers = [line.ask.number for line in lines if line.ask.number not in subscribers and not line.ask.operator]
+    called = [line.ask for line in lines if line.ask.msisdn is not None]
+    subscribers = await cards.by_numbers(tx, [ask.number for ask in called])
+    strangers = [ask.number for ask in called if ask.number not in subscribers and not ask.operator]
     learned = await numbers.learned(tx, strangers)
     for line in lines:
         ask = line.ask
@@ -88,7 +92,7 @@ async def _look(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
         line.subscriber = subscribers.get(ask.number)
         if line.subscriber is not None:
             line.operator = line.subscriber.network
-        else:
+        elif ask.msisdn is not None:
             line.operator = ask.operator or learned.get(ask.number) or numbers.hint(ask.msisdn.digits)
 
 
@@ -122,10 +126,20 @@ def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
     ask = line.ask
     if ask.payer.startswith("partner:"):
         raise CannotHappen("A partner pays out of its float; a scratch card is for a person.")
+    value = voucher.value
+    if ask.msisdn is None:
+        filling = wallet_order(ask.id, ask.payer, ask.number, value, ask.channel, now)
+        return filling.but(
+            payment="captured",
+            delivery="delivered",
+            final_at=now,
+            captured_minor=value.minor,
+            delivered_minor=value.minor,
+        )
     if line.operator is None:
         raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
     # A card of 50 is 50 on the phone: no discount, for it was given when the card was sold.
-    wish = Ask(ask.id, ask.payer, ask.channel, ask.msisdn, ask.number, voucher.value, commission_bp=0)
+    wish = Ask(ask.id, ask.payer, ask.channel, ask.msisdn, ask.number, value, commission_bp=0)
     quote = quote_for(trade, wish, line.operator, line.subscriber)
     at_home = quote.supplier == home.NAME
     return Order(
@@ -169,16 +183,17 @@ async def _give(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> 
         changes.payments[payment.reference] = payment
         capture = Capture(VOUCHER, OURSELVES, line.voucher.serial, payment.reference, order.price, now)
         captures.append((capture, "order"))
-        if order.supplier == home.NAME and line.subscriber is not None:
-            at_home.append((order, line.subscriber))
-        else:
+        if order.delivery == "ready":
             changes.events.append((order.id, "paid", 0, ""))
+        elif line.subscriber is not None:
+            at_home.append((order, line.subscriber))
     await vouchers.spend(tx, [(line.voucher, line.ask.id) for line in lines if line.voucher], now)
     await changes.post(tx)  # first of all: accounts are locked before subscribers
     credits = [home.HomeCredit(subscriber, order.days, order.policy) for order, subscriber in at_home]
     ends = await home.extend(tx, credits, now)
     valid_until = {order.id: end for (order, _), end in zip(at_home, ends, strict=True)}
-    await numbers.remember(tx, trade.vault, [line.ask.msisdn for line in lines if line.subscriber is None], now)
+    strangers = [line.ask.msisdn for line in lines if line.ask.msisdn and line.subscriber is None]
+    await numbers.remember(tx, trade.vault, strangers, now)
     for line in lines:
         assert isinstance(line.answer, Order)
         line.answer = line.answer.but(valid_until=valid_until.get(line.answer.id))
@@ -193,7 +208,10 @@ def _entries(order: Order, subscriber: Subscriber | None) -> list[ledger.Entry]:
     owed = owner_account(order)
     source = purse(VOUCHER, order.payer, order.price.currency)
     entries = [ledger.Entry.of(f"{order.id}.paid", (source, owed, order.price.minor))]
-    if order.supplier == home.NAME and subscriber is not None:
+    if order.supplier == WALLET:
+        filled = wallet_account(order.payer, order.price.currency)
+        entries.append(ledger.Entry.of(f"{order.id}.sold", (owed, filled, order.price.minor)))
+    elif subscriber is not None:
         entries.append(
             home.sold(f"{order.id}.sold", owed, order.price.minor, "discount:retail", subscriber, order.face)
         )

@@ -1,9 +1,11 @@
 """The payer's balance with us, filled by an order of its own: paid by any other method, delivered in the same moment."""
 
+from datetime import datetime
+
 from refill import ledger
 from refill.db import Tx
 from refill.errors import BadInput, OtherContent
-from refill.ids import cell_of
+from refill.ids import cell_of, cell_of_id
 from refill.money import EXPONENT, Money
 from refill.topup import sql, store
 from refill.topup.birth import bear
@@ -20,8 +22,7 @@ async def fill_wallet(trade: Trade, payer: str, amount: Money, *, channel: str, 
     """
     if amount.minor <= 0 or payer.startswith("partner:"):
         raise BadInput("A person fills a wallet, with an amount above zero; a partner has a float.")
-    # No number is topped up: the payer's name stands in its place, as an index of another kind.
-    number = trade.vault.index(WALLET, payer)
+    number = wallet_number(trade, payer)
     id_ = trade.world.new_id("tu", cell_of(number))
     name = store.key_name(trade, payer, WALLET, key if key is not None else id_)
     content = trade.vault.digest("content", f"{WALLET}|{amount.minor}|{amount.currency}".encode())
@@ -36,30 +37,22 @@ async def fill_wallet(trade: Trade, payer: str, amount: Money, *, channel: str, 
             assert order is not None, "a key and its order are written in one transaction"
             return order.but(replayed=first != id_)
         now = trade.world.db_now()
-        order = Order(
-            id_,
-            cell_of(number),
-            payer,
-            channel,
-            number,
-            WALLET,
-            WALLET,
-            WALLET,
-            amount,
-            amount,
-            None,
-            0,
-            "",
-            None,
-            "unpaid",
-            "quoted",
-            now,
-            expires_at=now + trade.rules.payment_expiry,
-        )
+        order = wallet_order(id_, payer, number, amount, channel, now).but(expires_at=now + trade.rules.payment_expiry)
         await bear(tx, "placed", [order], now)
         return order
 
     return await trade.db.transaction(work)
+
+
+def wallet_number(trade: Trade, payer: str) -> str:
+    """What stands in the place of a topped-up number in orders for a wallet: the payer's name, as an index of another kind."""
+    return trade.vault.index(WALLET, payer)
+
+
+def wallet_order(id_: str, payer: str, number: str, amount: Money, channel: str, now: datetime) -> Order:
+    """An order that fills a wallet: unpaid, and without an end."""
+    goods = (WALLET, WALLET, WALLET, amount, amount)  # operator, product, supplier; face value and price
+    return Order(id_, cell_of_id(id_), payer, channel, number, *goods, None, 0, "", None, "unpaid", "quoted", now)
 
 
 async def wallet(trade: Trade, payer: str) -> list[Money]:
