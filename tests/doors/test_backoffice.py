@@ -1,6 +1,9 @@
 """The staff's site: sign-in, finding an order, reading its story, settling cases; and what it never shows or writes."""
 
 import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 from html import unescape
 
 import psycopg
@@ -13,6 +16,8 @@ from refill.cases import Case
 from refill.channels.backoffice.masking import readable
 from refill.channels.people.staff import add_staff
 from refill.money import money
+from refill.payments import Dispute
+from refill.topup import flow, store
 
 PASSWORD = "correct horse battery"
 
@@ -205,3 +210,137 @@ def test_an_order_in_the_list_leads_to_its_story(house: House, staff: Visitor, n
 )
 def test_raw_messages_are_readable_and_masked(raw: bytes, shown: list[str]) -> None:
     assert readable(raw) == shown
+
+
+# ------------------------------------------------------------------ money that goes back, and what a bank may see
+
+
+@pytest.fixture
+def colleague(house: House) -> Visitor:
+    """Another member of staff."""
+    add_staff(house.dsn, "li-na", PASSWORD)
+    visitor = house.visitor("en")
+    assert sign_in(visitor, "li-na", PASSWORD).status_code == 302
+    return visitor
+
+
+def delivered(house: House, numbers) -> str:  # type: ignore[no-untyped-def]
+    customer = house.visitor()
+    order_id = paid_order(customer, numbers())
+    pay(house, customer, order_id)
+    wait_until(lambda: house.order(order_id).delivery == "delivered")
+    return order_id
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    """For at most ten seconds."""
+    for _ in range(200):
+        if so():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def send(visitor: Visitor, path: str, order_id: str, **fields: str):  # type: ignore[no-untyped-def]
+    """A form of an order's page; the page that is shown afterwards."""
+    return visitor.follow(visitor.post(path, fields, visitor.get(f"/staff/order/{order_id}")))
+
+
+def test_one_asks_for_a_refund_and_another_confirms_it(
+    house: House, staff: Visitor, colleague: Visitor, numbers
+) -> None:
+    order_id = delivered(house, numbers)
+    asked = send(staff, f"/staff/order/{order_id}/refund", order_id, amount="10.00", why="late; call 13800138000")
+    assert "已申请" in asked.text and "须由另一人确认" in asked.text
+    assert "13800138000" not in asked.text and "138****8000" in asked.text
+    assert "确认退款" not in asked.text, "nobody confirms their own refund"
+    refused = send(staff, f"/staff/order/{order_id}/refund/1", order_id, answer="confirm")
+    assert "不能由申请人自己确认" in refused.text
+    page = colleague.get(f"/staff/order/{order_id}")
+    assert "wang asks to give ¥10.00 back." in unescape(page.text)
+    confirmed = send(colleague, f"/staff/order/{order_id}/refund/1", order_id, answer="confirm")
+    assert "Confirmed. The money is on its way back." in confirmed.text
+    wait_until(lambda: house.order(order_id).refunded_minor > 0)
+    order = house.order(order_id)
+    assert (order.payment, order.delivery, order.refunded_minor) == ("captured", "delivered", 1000)
+    with psycopg.connect(house.dsn) as connection:
+        acts = connection.execute("SELECT who, what FROM people_staffact WHERE subject = %s ORDER BY id", [order_id])
+        assert acts.fetchall() == [("wang", "ask refund"), ("li-na", "confirm refund")]
+
+
+def test_a_refund_may_be_declined_and_asked_for_again(
+    house: House, staff: Visitor, colleague: Visitor, numbers
+) -> None:
+    order_id = delivered(house, numbers)
+    send(staff, f"/staff/order/{order_id}/refund", order_id, amount="10.00", why="late")
+    vague = send(colleague, f"/staff/order/{order_id}/refund/1", order_id, answer="decline", why=" ")
+    assert "A refund has an amount and a reason." in vague.text
+    declined = send(colleague, f"/staff/order/{order_id}/refund/1", order_id, answer="decline", why="it came in time")
+    assert "Declined. Nothing was given back." in declined.text and "it came in time" in declined.text
+    late = send(staff, f"/staff/order/{order_id}/refund/1", order_id, answer="confirm")
+    assert "这笔退款已被拒绝" in late.text
+    again = send(staff, f"/staff/order/{order_id}/refund", order_id, amount="5.00", why="late")
+    assert "¥5.00" in again.text
+    assert house.order(order_id).payment == "captured"
+
+
+@pytest.mark.parametrize(
+    ("amount", "why", "says"),
+    [
+        ("9999.00", "late", "最多还能退"),
+        ("ten", "late", "金额格式不对"),
+        ("-1", "late", "金额格式不对"),
+        ("10.00", " ", "退款须写明金额和原因"),
+    ],
+)
+def test_a_refund_that_is_refused_is_said_in_the_readers_language(
+    house: House, staff: Visitor, numbers, amount: str, why: str, says: str
+) -> None:
+    order_id = delivered(house, numbers)
+    assert says in send(staff, f"/staff/order/{order_id}/refund", order_id, amount=amount, why=why).text
+
+
+def test_of_an_order_that_nobody_paid_there_is_nothing_to_give_back(house: House, staff: Visitor, numbers) -> None:
+    order_id = paid_order(house.visitor(), numbers())
+    page = staff.get(f"/staff/order/{order_id}")
+    assert "申请退款" not in page.text
+    assert "没有付款" in send(staff, f"/staff/order/{order_id}/refund", order_id, amount="1.00", why="late").text
+
+
+def test_a_refund_of_an_order_that_there_is_not_is_not_found(house: House, staff: Visitor, numbers) -> None:
+    page = staff.get(f"/staff/order/{paid_order(house.visitor(), numbers())}")
+    nobody = "tu_" + "0" * 24
+    for path, fields in (("refund", {"amount": "1.00", "why": "late"}), ("refund/1", {"answer": "confirm"})):
+        assert staff.post(f"/staff/order/{nobody}/{path}", fields, page).status_code == 404
+    assert staff.get(f"/staff/order/{nobody}/evidence").status_code == 404
+
+
+def test_evidence_is_read_downloaded_and_written_down(
+    house: House, staff: Visitor, colleague: Visitor, numbers
+) -> None:
+    number = numbers()
+    order_id = delivered(house, lambda: number)
+    page = colleague.get(f"/staff/order/{order_id}/evidence")
+    assert "Signed notices that we received" in page.text
+    file = staff.get(f"/staff/order/{order_id}/evidence.json")
+    assert file.headers["content-disposition"] == f'attachment; filename="{order_id}.json"'
+    told = file.json()
+    assert told["order"] == order_id and told["delivered_at"] and told["payments"][0]["method"] == "alipay"
+    for text in (page.text, file.text):
+        assert number.replace(" ", "") not in text.replace(" ", "")
+        assert "****" in text
+    with psycopg.connect(house.dsn) as connection:
+        acts = connection.execute("SELECT who, what FROM people_staffact WHERE subject = %s ORDER BY id", [order_id])
+        assert acts.fetchall() == [("li-na", "take evidence"), ("wang", "take evidence")]
+
+
+def test_a_disputed_payment_is_shown_with_its_deadline(house: House, staff: Visitor, numbers) -> None:
+    order_id = delivered(house, numbers)
+    (transaction,) = [c.transaction for c in house.ask(store.timeline(house.trade, order_id)).captures]
+    until = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
+    said = Dispute(transaction, "opened", money("9.00 CNY"), "fraudulent", until)
+    assert house.ask(flow.dispute(house.trade, "alipay", said))
+    page = staff.get(f"/staff/order/{order_id}").text
+    for word in ("有争议", "银行审理中", "举证截止 2030-01-02", "fraudulent", f"/staff/order/{order_id}/evidence"):
+        assert word in page, word
+    assert "申请退款" not in page

@@ -10,7 +10,9 @@ from refill.channels.people import bridge
 from refill.channels.people.models import StaffAct
 from refill.db import Tx
 from refill.errors import NotFound
-from refill.topup import Order, store
+from refill.money import amount
+from refill.topup import Order, flow, store
+from refill.topup.evidence import Evidence, evidence
 from refill.topup.store import Timeline
 
 Someone = AbstractBaseUser | AnonymousUser  # the site lets only staff in
@@ -70,6 +72,32 @@ def resolve(case_id: str, who: Someone, how: str, note: str) -> None:
 
     bridge.ask(bridge.trade().db.transaction(work))
     _act(who, "resolve case", case_id, f"{how}: {note}")
+
+
+def ask_refund(order_id: str, who: Someone, typed: str, why: str) -> None:
+    """Asks for a refund; another person confirms it. Raises NotFound, BadInput, NotRefundable."""
+    money = amount(typed.strip(), timeline(order_id).order.price.currency)
+    bridge.ask(flow.refund(bridge.trade(), order_id, money, why, who.get_username()))
+    _act(who, "ask refund", order_id, f"{money}: {why}")
+
+
+def confirm_refund(order_id: str, n: int, who: Someone) -> None:
+    """Lets a refund go that somebody else asked for. Raises NotFound, NotEnough, NotRefundable."""
+    bridge.ask(flow.confirm_refund(bridge.trade(), order_id, n, who.get_username()))
+    _act(who, "confirm refund", order_id)
+
+
+def decline_refund(order_id: str, n: int, who: Someone, why: str) -> None:
+    """No refund. Raises NotFound, BadInput, NotRefundable."""
+    bridge.ask(flow.decline_refund(bridge.trade(), order_id, n, who.get_username(), why))
+    _act(who, "decline refund", order_id, why)
+
+
+def proof(order_id: str, who: Someone) -> Evidence:
+    """What can be shown to a payer's bank; who took it is written down first. Raises NotFound."""
+    told = evidence(timeline(order_id))
+    _act(who, "take evidence", order_id)
+    return told
 
 
 def _act(who: Someone, what: str, subject: str, note: str = "") -> None:

@@ -1,7 +1,9 @@
 """The staff's site at /staff/: sign-in, one search box, an order's story, cases, and lists to look things up."""
 
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from django.contrib import messages
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import ValidationError
@@ -19,6 +21,7 @@ from refill.channels.backoffice import desk, words
 from refill.channels.backoffice.masking import mask
 from refill.channels.people import limits
 from refill.errors import NotFound, RefillError
+from refill.topup.evidence import Evidence
 
 ORDER = "tu_[0-9a-z]{24}"
 
@@ -51,6 +54,20 @@ class StaffSite(UnfoldAdminSite):
             re_path(
                 rf"^order/(?P<order_id>{ORDER})/reveal$", self.admin_view(require_POST(self.reveal)), name="reveal"
             ),
+            re_path(
+                rf"^order/(?P<order_id>{ORDER})/refund$", self.admin_view(require_POST(self.refund)), name="refund"
+            ),
+            re_path(
+                rf"^order/(?P<order_id>{ORDER})/refund/(?P<n>[0-9]{{1,4}})$",
+                self.admin_view(require_POST(self.decide)),
+                name="decide",
+            ),
+            re_path(rf"^order/(?P<order_id>{ORDER})/evidence$", self.admin_view(self.evidence), name="evidence"),
+            re_path(
+                rf"^order/(?P<order_id>{ORDER})/evidence\.json$",
+                self.admin_view(self.evidence_file),
+                name="evidence_file",
+            ),
             path("case/<path:case_id>/take", self.admin_view(require_POST(self.take)), name="take"),
             path("case/<path:case_id>/resolve", self.admin_view(require_POST(self.resolve)), name="resolve"),
             path("case/<path:case_id>", self.admin_view(self.case), name="case"),
@@ -80,9 +97,8 @@ class StaffSite(UnfoldAdminSite):
             timeline = desk.timeline(order_id)
         except NotFound:
             raise Http404 from None
-        return self._page(
-            request, "order", title=_("Order"), subtitle=order_id, story=words.Story.of(timeline), number=number
-        )
+        told: dict[str, Any] = {"story": words.Story.of(timeline), "number": number, "me": request.user.get_username()}
+        return self._page(request, "order", title=_("Order"), subtitle=order_id, **told)
 
     def reveal(self, request: HttpRequest, order_id: str) -> HttpResponse:
         """Shows the whole number once; who looked stays written."""
@@ -90,6 +106,54 @@ class StaffSite(UnfoldAdminSite):
             return self.order(request, order_id, number=desk.reveal(order_id, request.user))
         except NotFound:
             raise Http404 from None
+
+    def refund(self, request: HttpRequest, order_id: str) -> HttpResponse:
+        """Asks for money to go back; somebody else confirms it."""
+        typed, why = request.POST.get("amount", ""), _note(request, "why")
+        done = _("Asked. Another person confirms it on this page.")
+        return self._about(request, order_id, lambda: desk.ask_refund(order_id, request.user, typed, why), done)
+
+    def decide(self, request: HttpRequest, order_id: str, n: str) -> HttpResponse:
+        """Confirms or declines what somebody else asked for."""
+        if request.POST.get("answer") == "confirm":
+            done = _("Confirmed. The money is on its way back.")
+            return self._about(request, order_id, lambda: desk.confirm_refund(order_id, int(n), request.user), done)
+        why = _note(request, "why")
+        done = _("Declined. Nothing was given back.")
+        return self._about(request, order_id, lambda: desk.decline_refund(order_id, int(n), request.user, why), done)
+
+    def evidence(self, request: HttpRequest, order_id: str) -> HttpResponse:
+        """What can be shown to a payer's bank, to read and print."""
+        return self._page(
+            request,
+            "evidence",
+            title=_("Evidence"),
+            subtitle=order_id,
+            told=words.Proof.of(self._proof(request, order_id)),
+        )
+
+    def evidence_file(self, request: HttpRequest, order_id: str) -> HttpResponse:
+        """The same as a file of JSON."""
+        body = msgspec.json.format(msgspec.json.encode(self._proof(request, order_id)), indent=2)
+        named = {"Content-Disposition": f'attachment; filename="{order_id}.json"'}
+        return HttpResponse(body, content_type="application/json", headers=named)
+
+    def _proof(self, request: HttpRequest, order_id: str) -> Evidence:
+        try:
+            return desk.proof(order_id, request.user)
+        except NotFound:
+            raise Http404 from None
+
+    def _about(self, request: HttpRequest, order_id: str, step: Callable[[], None], done: str) -> HttpResponse:
+        try:
+            step()
+        except NotFound:
+            raise Http404 from None
+        except RefillError as error:
+            messages.error(request, words.refusal(error))
+        else:
+            messages.success(request, done)
+        return redirect("staff:order", order_id)
 
     def case(self, request: HttpRequest, case_id: str) -> HttpResponse:
         """One case, and how it may be settled."""
@@ -104,7 +168,7 @@ class StaffSite(UnfoldAdminSite):
         return self._step(request, case_id, lambda: desk.assign(case_id, request.user), _("The case is yours now."))
 
     def resolve(self, request: HttpRequest, case_id: str) -> HttpResponse:
-        how, note = request.POST.get("how", ""), request.POST.get("note", "").replace("\0", "").strip()[:500]
+        how, note = request.POST.get("how", ""), _note(request, "note")
         if how not in desk.WAYS or len(note) < 3:
             messages.error(request, _("Say how it was settled, and why."))
             return redirect("staff:case", case_id)
@@ -124,6 +188,11 @@ class StaffSite(UnfoldAdminSite):
     def _page(self, request: HttpRequest, name: str, **context: Any) -> TemplateResponse:
         request.current_app = self.name
         return TemplateResponse(request, f"backoffice/{name}.html", {**self.each_context(request), **context})
+
+
+def _note(request: HttpRequest, field: str) -> str:
+    """What somebody wrote into a form, without telephone numbers: it is kept, and others read it."""
+    return mask(request.POST.get(field, "").replace("\0", "").strip()[:500])
 
 
 site = StaffSite("staff")

@@ -11,8 +11,11 @@ from django.utils.translation import gettext_lazy as _
 
 from refill.channels.backoffice import desk
 from refill.channels.backoffice.masking import mask, readable
+from refill.errors import RefillError
 from refill.money import Money
 from refill.topup import Order
+from refill.topup.evidence import Evidence, GivenBack, Tried
+from refill.topup.proposal import NotRefundable
 from refill.topup.store import Timeline
 
 STATES: dict[str, Promise] = {
@@ -43,6 +46,11 @@ STATES: dict[str, Promise] = {
     "sent": _("sent"),
     "cancelled": _("cancelled"),
     "stuck": _("stuck"),
+    "opened": _("the bank decides"),
+    "won": _("decided for us"),
+    "lost": _("decided against us"),
+    "confirmed": _("confirmed"),
+    "declined": _("declined"),
     # cases
     "assigned": _("assigned"),
     "resolved": _("settled"),
@@ -70,6 +78,14 @@ TRANSITIONS: dict[str, Promise] = {
     "stray_refunded": _("The stray payment went back"),
     "refund_cancelled": _("Refund cancelled"),
     "refund_stuck": _("The refund is stuck"),
+    "late_delivery": _("Delivered after a definite no"),
+    "stopped": _("Definite no; the money waits for the bank"),
+    "goodwill": _("Given back as goodwill; the credit stays"),
+    "disputed": _("Disputed by the payer's bank; stands still"),
+    "dispute_won": _("The bank decided for us"),
+    "dispute_lost": _("The bank decided against us"),
+    "dispute_noted": _("Disputed by the payer's bank"),
+    "dispute_ended": _("The dispute is decided"),
 }
 KINDS: dict[str, Promise] = {
     "unknown": _("Unknown outcome"),
@@ -84,6 +100,8 @@ KINDS: dict[str, Promise] = {
     "voucher_guessing": _("PINs are being guessed"),
     "difference": _("Difference in the books"),
     "disputed": _("Disputed payment"),
+    "dispute_lost": _("Lost dispute"),
+    "refund_asked": _("Refund to confirm"),
     "suspense": _("In suspense"),
 }
 WAYS: dict[str, Promise] = {
@@ -93,6 +111,28 @@ WAYS: dict[str, Promise] = {
     "corrected_by_partner": _("Corrected by the other side"),
     "duplicate": _("Same as another case"),
 }
+
+# Why a refund cannot be asked for or confirmed; `left` is what may go back.
+NOT_REFUNDABLE: dict[str, Promise] = {
+    "unpaid": _("Nothing was paid, so there is nothing to give back."),
+    "expired": _("Nothing was paid, so there is nothing to give back."),
+    "refund_pending": _("A refund of this order is on its way already."),
+    "refunded": _("Everything that was paid went back already."),
+    "disputed": _("The payer's bank decides about this payment; a refund now could pay it back twice."),
+    "in_flight": _("The credit may still arrive. Wait until the operator has answered, or until the deadline."),
+    "too_much": _("Only %(left)s is left to give back."),
+    "whole_only": _("Here only the whole can be given back: %(left)s."),
+    "waiting": _("Another refund of this order waits to be confirmed."),
+    "same_person": _("Another person confirms it, not the one who asked for it."),
+    "declined": _("This refund was declined; ask for it again."),
+    "confirmed": _("This refund was confirmed already."),
+}
+REFUSALS: dict[str, Promise] = {
+    "not_an_amount": _("That is not an amount; write plain digits such as 50.00."),
+    "bad_input": _("A refund has an amount and a reason."),
+    "insufficient_funds": _("The wallet holds too little: what filled it was spent."),
+}
+NOT_DONE = _("That is not possible now; nothing was changed.")
 
 
 # What django-unfold says on our pages; it brings no Chinese of its own.
@@ -141,6 +181,13 @@ def state(word: str) -> Promise | str:
 
 def kind(word: str) -> Promise | str:
     return KINDS.get(word, word)
+
+
+def refusal(error: RefillError) -> str:
+    """Why nothing was done, in the reader's language; never the spine's own English."""
+    if isinstance(error, NotRefundable):
+        return str(NOT_REFUNDABLE[error.reason]) % {"left": error.left}
+    return str(REFUSALS.get(error.code, NOT_DONE))
 
 
 def ways() -> list[tuple[str, Promise]]:
@@ -225,6 +272,9 @@ class Story:
     refunds: list[dict[str, Any]]
     transfers: list[dict[str, Any]]
     cases: list[Case]
+    proposals: list[dict[str, Any]]
+    disputes: list[dict[str, Any]]
+    left: Money | None  # what may be asked back; None: nothing, or somebody asked already
 
     @classmethod
     def of(cls, timeline: Timeline) -> "Story":
@@ -272,7 +322,14 @@ class Story:
                 for a in timeline.attempts
             ],
             [
-                {"method": r.method, "request": r.request_id, "amount": r.amount, "state": state(r.state), "why": r.why}
+                {
+                    "method": r.method,
+                    "request": r.request_id,
+                    "amount": r.amount,
+                    "state": state(r.state),
+                    "why": r.why,
+                    "claim_until": r.claim_until,
+                }
                 for r in timeline.refunds
             ],
             [
@@ -286,4 +343,58 @@ class Story:
                 for entry, debit, credit, minor, at in timeline.transfers
             ],
             [Case.of(case) for case in timeline.cases],
+            [
+                {
+                    "n": p.n,
+                    "amount": p.amount,
+                    "why": mask(p.why),
+                    "asked_by": p.asked_by,
+                    "at": p.asked_at,
+                    "state": state(p.state),
+                    "open": p.state == "open",
+                    "decided_by": p.decided_by or "",
+                    "answer": mask(p.answer),
+                }
+                for p in timeline.proposals
+            ],
+            [
+                {
+                    "method": d.method,
+                    "transaction": d.transaction,
+                    "amount": d.amount,
+                    "reason": d.reason,
+                    "state": state(d.state),
+                    "open": d.state == "opened",
+                    "evidence_by": d.evidence_by,
+                    "at": d.opened_at,
+                }
+                for d in timeline.disputes
+            ],
+            _left(timeline),
+        )
+
+
+def _left(timeline: Timeline) -> Money | None:
+    order = timeline.order
+    if order.payment != "captured" or any(proposal.state == "open" for proposal in timeline.proposals):
+        return None
+    return Money(order.captured_minor - order.refunded_minor, order.price.currency)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Evidence as a page for people: the same facts as in the file, in the reader's words."""
+
+    facts: Evidence
+    lines: list[Line]
+    attempts: list[tuple[Tried, Promise | str]]
+    refunds: list[tuple[GivenBack, Promise | str]]
+
+    @classmethod
+    def of(cls, told: Evidence) -> "Proof":
+        return cls(
+            told,
+            [Line(at, TRANSITIONS.get(what, what), "", []) for at, what in told.history],
+            [(each, state(each.state)) for each in told.attempts],
+            [(each, state(each.state)) for each in told.refunds],
         )
