@@ -1,5 +1,6 @@
 """Vouchers: scratch cards from batch to redemption, claim codes, and who may not try PINs any more."""
 
+from refill.vouchers.check import check
 from refill.vouchers.guessing import (
     ADDRESS,
     LOCKED,
@@ -46,6 +47,7 @@ __all__ = [
     "WrongPin",
     "activate",
     "batches",
+    "check",
     "end_of_day",
     "enter",
     "expire",
