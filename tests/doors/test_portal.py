@@ -406,8 +406,6 @@ def test_a_gateway_that_does_not_answer_is_said_and_can_be_tried_again(house: Ho
 def test_every_state_has_one_honest_word(
     house: House, visitor: Visitor, numbers, payment: str, delivery: str, word: str
 ) -> None:
-    from dataclasses import replace
-
     from refill.channels.portal.words import standing
 
     order = house.order(paid_order(visitor, numbers()))

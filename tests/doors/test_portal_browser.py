@@ -1,87 +1,28 @@
 """The customer's pages in a real browser at the width of a small phone, through to the credited phone."""
 
-import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
+from tests.doors.browser import A_PHONE, accessible, choose, credited, needs_chromium, pay_at_gateway, started, visiting
 from tests.doors.conftest import House
 
-CHROMIUM = "/usr/bin/chromium"
-pytestmark = pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's chromium is not installed")
+pytestmark = needs_chromium
 BUDGET = 100 * 1024
-PHONE = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36"
 
 
-@pytest.fixture(scope="module")  # while Playwright runs, no other event loop can run in this thread
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    # As root, in a container: no sandbox of its own, and no small /dev/shm.
-    arguments = ["--no-sandbox", "--disable-dev-shm-usage"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    with started() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
 def page(chromium: Browser, house: House) -> Iterator[Page]:
-    """A small phone that speaks Chinese; every complaint of the browser is a failure."""
-    context = chromium.new_context(
-        locale="zh-CN",
-        viewport={"width": 360, "height": 740},
-        has_touch=True,
-        is_mobile=True,
-        user_agent=PHONE,
-        base_url=house.url,
-    )
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if _complains(message) else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    context.close()
-    assert complaints == []
-
-
-def _complains(message: ConsoleMessage) -> bool:
-    # That a form comes back with a sentence (422) or a question (409) is meant, and Chromium mentions it.
-    return message.type in ("error", "warning") and not re.search(r"status of (409|422)", message.text)
-
-
-def accessible(page: Page) -> None:
-    """No finding of axe, nothing to scroll sideways, and every target as large as a fingertip."""
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{page.url} scrolls sideways"
-    small = page.evaluate("""() => [...document.querySelectorAll("button, a, input:not([type=hidden]), select")]
-        .filter(each => each.checkVisibility() && each.offsetHeight > 1 && !each.closest(".sr-only, p, dd"))
-        .map(each => [each.closest("label") ?? each, each])
-        .filter(([target, each]) => target.getBoundingClientRect().height < 44 && each.type !== "radio")
-        .map(([target]) => target.outerHTML.slice(0, 90))""")
-    assert small == [], "smaller than 44 px"
-
-
-def choose(page: Page, number: str, amount: str = "50元") -> None:
-    """Types a number as a person does and picks an amount."""
-    page.goto("/")
-    page.get_by_label("手机号码").press_sequentially(number.replace(" ", ""), delay=15)
-    expect(page.get_by_label("手机号码")).to_have_value(number)
-    page.locator(".tile", has_text=re.compile(rf"^\s*{amount}")).click()
-    page.get_by_role("button", name="下一步").click()
-
-
-def pay_at_alipay(page: Page) -> None:
-    """Presses Pay on the gateway's own page, which leads back to us."""
-    page.wait_for_url("**/cashier/**")
-    page.locator("form button").first.click()
-    page.wait_for_url(re.compile(r"/o/tu_[0-9a-z]{24}$"))
-
-
-def credited(page: Page) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text("已到账", timeout=20_000)
+    """A small phone."""
+    with visiting(chromium, house, **A_PHONE) as page:
+        yield page
 
 
 def test_from_a_number_to_a_credited_phone(page: Page, house: House, numbers: Callable[[], str]) -> None:
@@ -93,7 +34,7 @@ def test_from_a_number_to_a_credited_phone(page: Page, house: House, numbers: Ca
     expect(page.get_by_text("瑞充移动")).to_be_visible()
     accessible(page)
     page.get_by_role("button", name="支付 ¥49.80").click()
-    pay_at_alipay(page)
+    pay_at_gateway(page, house)
     credited(page)
     accessible(page)
     page.get_by_role("link", name="充值凭证").click()
@@ -106,7 +47,7 @@ def test_a_stranger_network_is_watched_until_it_credits(page: Page, house: House
     choose(page, "138 0013 8000", "100元")
     expect(page.get_by_text("中国移动")).to_be_visible()
     page.get_by_role("button", name="支付 ¥99.60").click()
-    pay_at_alipay(page)
+    pay_at_gateway(page, house)
     credited(page)
     expect(page.get_by_text("已提交运营商")).to_be_visible()
 
@@ -117,7 +58,7 @@ def test_with_the_notice_lost_the_way_back_finds_the_money(
     house.alipay.troubles.plan("lose_notice")
     choose(page, numbers())
     page.get_by_role("button", name="支付 ¥").click()
-    pay_at_alipay(page)
+    pay_at_gateway(page, house)
     credited(page)
 
 
@@ -127,7 +68,7 @@ def test_with_the_notice_doubled_the_phone_is_credited_once(
     house.alipay.troubles.plan("double_notice")
     choose(page, numbers())
     page.get_by_role("button", name="支付 ¥").click()
-    pay_at_alipay(page)
+    pay_at_gateway(page, house)
     credited(page)
     order = house.order(re.search("tu_[0-9a-z]{24}", page.url)[0])  # type: ignore[index]
     assert order.delivered_minor == order.face.minor
@@ -201,7 +142,7 @@ def test_without_scripts_it_works_too(chromium: Browser, house: House, numbers: 
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("button", name="Pay ¥49.80").click()
     page.get_by_role("link", name="Open Alipay on this device").click()
-    pay_at_alipay(page)
+    pay_at_gateway(page, house)
     expect(page.get_by_role("heading", level=1)).to_have_text("Credited")
     context.close()
 

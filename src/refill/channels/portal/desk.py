@@ -129,10 +129,11 @@ def earlier(guest: str, msisdn: Msisdn) -> list[Order]:
 
 def same_again(wish: Wish, former: Sequence[Order]) -> Order | None:
     """An order of the last two minutes for the same number and amount, which may have been meant to be this one."""
-    since = bridge.trade().world.now() - ON_PURPOSE
+    now = bridge.trade().world.now()
     for order in former:
-        alive = order.payment not in ("expired", "refunded", "refund_pending")
-        if order.reference != wish.name and order.face == wish.face and order.created_at >= since and alive:
+        lapsed = order.payment == "unpaid" and order.expires_at is not None and order.expires_at <= now
+        alive = order.payment not in ("expired", "refunded", "refund_pending") and not lapsed
+        if order.reference != wish.name and order.face == wish.face and order.created_at >= now - ON_PURPOSE and alive:
             return order
     return None
 
@@ -172,6 +173,18 @@ def invite(order_id: str, way: Way, return_url: str, payer_ip: str) -> Invitatio
     """Where to pay. Raises CannotHappen when nothing is left to pay, Busy when the gateway does not answer."""
     asked = flow.invite(bridge.trade(), order_id, way.method, scene=way.scene, return_url=return_url, payer_ip=payer_ip)
     return bridge.ask(asked)
+
+
+def pay_inside(order_id: str, way: Way, secret: str, by: Sequence[str], change_to_wallet: bool) -> Order:
+    """Pays here and at once. Raises what `flow.pay_inside` raises; nothing was taken then."""
+    paid = flow.pay_inside(bridge.trade(), order_id, way.method, secret, by=by, change_to_wallet=change_to_wallet)
+    return bridge.ask(paid)
+
+
+def in_wallet(guest: str, currency: str) -> Money:
+    """What this person keeps with us in one currency."""
+    held = bridge.ask(flow.wallet(bridge.trade(), payer(guest)))
+    return next((money for money in held if money.currency == currency), Money(0, currency))
 
 
 def ask_gateway(order_id: str) -> Order:

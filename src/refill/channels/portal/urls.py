@@ -16,6 +16,7 @@ urlpatterns = [
     re_path(rf"^o/(?P<order_id>{ORDER})$", views.order, name="order"),
     re_path(rf"^o/(?P<order_id>{ORDER})/state$", views.state, name="state"),
     re_path(rf"^o/(?P<order_id>{ORDER})/pay$", views.pay, name="pay"),
+    re_path(rf"^o/(?P<order_id>{ORDER})/inside$", views.inside, name="inside"),
     re_path(rf"^o/(?P<order_id>{ORDER})/back$", views.back, name="back"),
     re_path(rf"^o/(?P<order_id>{ORDER})/cancel$", views.cancel, name="cancel"),
     re_path(rf"^o/(?P<order_id>{ORDER})/again$", views.again, name="again"),

@@ -4,6 +4,7 @@ import contextlib
 import re
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -18,12 +19,14 @@ from django.urls import reverse
 from django.utils.crypto import get_random_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import get_language
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from refill.channels.people import bridge, limits, sealed
 from refill.channels.portal import desk, drafts, ways, words
 from refill.channels.portal.desk import Wish
 from refill.channels.portal.drafts import Draft
+from refill.channels.portal.templatetags.telling import cash
 from refill.channels.portal.ways import Way
 from refill.errors import BadInput, CannotHappen, NotAnAmount, NotFound, PriceTooHigh, RefillError
 from refill.money import Money
@@ -36,6 +39,7 @@ LONGEST_TYPED = 60
 ASK_GATEWAY_EVERY_S = 8  # while a page without a stream of events watches an unpaid order
 CODE_KEPT_S = 600
 CODE = {"border": 3, "dark": "#000", "light": "#fff", "omitsize": True, "svgclass": None, "lineclass": None}
+WALLET = "wallet"
 LEAVING = ("redirect", "form")  # invitations to a page of the payment firm
 # How long until the page asks again, by the age of the order: quick while a person waits, patient later.
 BACK_OFF = ((timedelta(seconds=40), 2), (timedelta(minutes=3), 5), (timedelta(minutes=20), 15))
@@ -308,7 +312,7 @@ def _confirm(
         "first_time": not [order for order in former if order.reference != wish.name and order.payment != "expired"],
         "again": again,
         "error": words.sentence(error) if error else "",
-        "ways": ways.firsts(_offered(request, wish.price.currency)),
+        "ways": ways.firsts(_offered(request, wish.price)),
         "chosen": request.POST.get("way", ""),
     }
     return render(request, "portal/confirm.html", context, status=error.status if error else status)
@@ -354,7 +358,7 @@ def pay(request: HttpRequest, order_id: str) -> HttpResponse:
     order = _own(request, order_id)
     if order.payment != "unpaid":
         return redirect("order", order_id)
-    offered = _offered(request, order.price.currency)
+    offered = _offered(request, order.price)
     way = ways.find(offered, request.GET.get("way", "")) or next(iter(offered), None)
     if way is None:
         raise NotFound("There is no way to pay.")
@@ -393,9 +397,16 @@ def _invite(request: HttpRequest, order: Order, way: Way) -> Invitation:
     return desk.invite(order.id, way, back, limits.address(request))
 
 
-def _offered(request: HttpRequest, currency: str) -> list[Way]:
-    """The ways to pay that this person's device can use."""
-    return ways.ways(desk.methods(), currency, ways.device(request.headers.get("user-agent", "")))
+def _offered(request: HttpRequest, price: Money) -> list[Way]:
+    """The ways to pay that this person's device can use; the wallet only when it holds enough."""
+    guest = request.session.get("guest")
+    held = desk.in_wallet(guest, price.currency) if guest else Money(0, price.currency)
+    offered = ways.ways(desk.methods(), price.currency, ways.device(request.headers.get("user-agent", "")))
+    return [
+        replace(way, hint=cash(held)) if way.method == WALLET else way
+        for way in offered
+        if way.method != WALLET or held.minor >= price.minor
+    ]
 
 
 def _by_way(view: str, order_id: str, way: str) -> str:
@@ -405,14 +416,35 @@ def _by_way(view: str, order_id: str, way: str) -> str:
 
 def _why_not(error: RefillError, order_id: str) -> str:
     """Why nobody can pay this way; a firm that refuses is not an order that has moved on."""
-    refused = isinstance(error, CannotHappen) and words.standing(desk.order(order_id), _now()).word == "unpaid"
+    refused = type(error) is CannotHappen and words.standing(desk.order(order_id), _now()).word == "unpaid"
     return words.sentence("way_refused" if refused else error)
 
 
+@require_POST
+@found_or_404
+def inside(request: HttpRequest, order_id: str) -> HttpResponse:
+    """Pays on this page, by a PIN or out of the wallet; what was typed is never shown again."""
+    order = _own(request, order_id, to_act=True)
+    way = ways.find(_offered(request, order.price), request.POST.get("way", ""))
+    if way is None or way.scene != "inside":
+        return redirect("order", order_id)
+    by = (order.payer, f"address:{limits.address(request)}")
+    try:
+        limits.count("pay", order.payer, at_most=40, per_s=600)
+        secret = request.POST.get("secret", "").replace("\0", "")[:LONGEST_TYPED]
+        desk.pay_inside(order_id, way, secret, by, bool(request.POST.get("change")))
+    except RefillError as error:
+        return _watch(request, order_id, error=_why_not(error, order_id), way=way, status=422)
+    return redirect("order", order_id)
+
+
+@csrf_exempt  # a firm may lead a person back by a form of its own (JD Pay does), which our cookies do not travel with
 @require_http_methods(["GET", "POST"])
 @found_or_404
 def back(request: HttpRequest, order_id: str) -> HttpResponse:
-    """The person comes back from paying, or says so: the gateway is asked, whatever their browser claims."""
+    """The person comes back from paying, or says so: the gateway is asked, whatever their browser brings along."""
+    if request.method == "POST":
+        return HttpResponseRedirect(reverse("back", args=[order_id]), status=303)
     order = _own(request, order_id)
     if order.payment == "unpaid":
         try:
@@ -476,11 +508,13 @@ def state(request: HttpRequest, order_id: str) -> HttpResponse:
     return render(request, "portal/state.html", context | _paying(request, context))
 
 
-def _watch(request: HttpRequest, order_id: str, error: str = "") -> HttpResponse:
+def _watch(
+    request: HttpRequest, order_id: str, error: str = "", way: Way | None = None, status: int = 200
+) -> HttpResponse:
     context = _standing(request, order_id)
-    context |= _paying(request, context, but_not_now=bool(error))
+    context |= _paying(request, context, way, but_not_now=bool(error))
     context["error"] = error or context.get("error", "")
-    return render(request, "portal/order.html", context)
+    return render(request, "portal/order.html", context, status=status)
 
 
 def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
@@ -488,12 +522,14 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
     order, standing = story.order, words.standing(story.order, now)
     age = now - order.created_at
     lines = [(line, event.at) for event in story.events for line in words.HAPPENED.get(event.transition, ())]
-    delay_s = None if standing.final else next((s for limit, s in BACK_OFF if age < limit), PATIENT_S)
+    strays = words.strays(story.events)
+    still = standing.final and all(stray.gone_back for stray in strays)  # nothing will change any more
+    delay_s = None if still else next((s for limit, s in BACK_OFF if age < limit), PATIENT_S)
     return {
         "story": story,
         "order": order,
         "standing": standing,
-        "strays": words.strays(story.events),
+        "strays": strays,
         "lines": lines,
         "network": desk.network(order.operator),
         "masked": story.msisdn.masked() if story.msisdn else "",
@@ -506,20 +542,21 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
     }
 
 
-def _paying(request: HttpRequest, context: dict[str, Any], *, but_not_now: bool = False) -> dict[str, Any]:
+def _paying(
+    request: HttpRequest, context: dict[str, Any], asked: Way | None = None, *, but_not_now: bool = False
+) -> dict[str, Any]:
     """How a waiting order is paid on this device: the way that is chosen, its code, and all the others."""
     story, order = context["story"], context["order"]
     if context["standing"].word != "unpaid":
         return {}
-    offered = _offered(request, order.price.currency)
-    asked = ways.find(offered, request.GET.get("way", ""))
+    offered = _offered(request, order.price)
+    asked = asked or ways.find(offered, request.GET.get("way", ""))
     opened = _last_opened(story, offered)
     way = asked or opened or next(iter(offered), None)
     found: dict[str, Any] = {
         "way": way,
         "siblings": [each for each in offered if way and each.method == way.method and each != way],
         "others": [each for each in ways.firsts(offered) if way and each.method != way.method],
-        "several": len({payment.method for payment in story.payments if payment.state == "open"}) > 1,
         "device": ways.device(request.headers.get("user-agent", "")),
         "way_query": urlencode({"way": way.text}) if way else "",
     }
@@ -528,6 +565,8 @@ def _paying(request: HttpRequest, context: dict[str, Any], *, but_not_now: bool 
             found["qr"] = _code(request, story, way)
         except RefillError as error:
             found["error"] = _why_not(error, order.id)
+    begun = {payment.method for payment in story.payments if payment.state == "open"}
+    found["several"] = way is not None and bool(begun - {way.method})
     return found
 
 

@@ -36,6 +36,7 @@ class Look:
     glyph: str = ""
     sign: str = ""  # the path of a drawing on a 28 px tile, where no character says it
     scan: Promise | str = ""  # how its code is scanned
+    secret: Promise | str = ""  # what is typed to pay inside; nothing: one press is enough
 
 
 LOOKS: Mapping[str, Look] = {
@@ -77,6 +78,7 @@ LOOKS: Mapping[str, Look] = {
         _("Voucher"),
         _("with the PIN of a scratch card"),
         "#8a5300",
+        secret=_("PIN of the voucher"),
         sign="M6.5 9h15v3.2a1.9 1.9 0 0 0 0 3.6V19h-15v-3.2a1.9 1.9 0 0 0 0-3.6ZM16.5 11v.6M16.5 13.7v.6M16.5 16.4v.6",
     ),
 }
@@ -88,6 +90,7 @@ class Way:
 
     method: str
     scene: str
+    hint: str = ""  # what there is to say about it today: the balance of a wallet
 
     @property
     def text(self) -> str:

@@ -23,6 +23,17 @@ ERRORS: dict[str, Promise] = {
     "busy": _("We are very busy just now. Nothing was charged; try again in a few seconds."),
     "not_found": _("We cannot find that."),
     "way_refused": _("The payment firm does not take this payment. Nothing was charged; choose another way to pay."),
+    "not_a_pin": _("A voucher's PIN has 16 digits. Type all that is under the scratch-off field."),
+    "wrong_pin": _("There is no voucher with this PIN. Compare it with the card, digit by digit."),
+    "voucher_used": _("This voucher was used before. Take another one, or choose another way to pay."),
+    "voucher_not_valid": _(
+        "This voucher is not valid, or not any more. Ask the shop that sold it; it was not used up."
+    ),
+    "voucher_does_not_fit": _(
+        "This voucher is worth less than the price, or more. If it is worth more, tick the box and the rest is kept for you."
+    ),
+    "too_many_tries": _("Too many wrong PINs. Try again in an hour, or choose another way to pay."),
+    "insufficient_funds": _("Your wallet holds too little for this. Choose another way to pay."),
     "no_operator": _("We cannot tell the operator of this number. Please choose it."),
     "no_amount": _("Please choose an amount."),
 }

@@ -71,9 +71,30 @@
 
   // A moving order turns by itself: a stream tells when it moved; where none comes through, the page asks now and then.
   const ALIVE_S = 40; // the stream gives a sign of life every 15 s
-  let stream, asking, counting, patience;
+  let stream, asking, counting, patience, turning;
   const moving = () => document.getElementById("moving");
-  const turn = () => moving()?.dispatchEvent(new Event("refill:turn"));
+  const turn = async () => {
+    const before = moving();
+    if (turning || !before?.dataset.state) return;
+    turning = true;
+    try {
+      const answer = await fetch(before.dataset.state);
+      if (answer.status === 200) replace(before, await answer.text()); // 204: we have seen all there is
+    } catch {
+      // no network just now: asked again
+    }
+    turning = false;
+    follow();
+  };
+  const replace = (before, html) => {
+    const focused = before.contains(document.activeElement);
+    before.outerHTML = html;
+    patience = 0;
+    const heading = moving().querySelector("h1");
+    document.getElementById("told").textContent = heading.textContent;
+    document.title = `${heading.textContent.trim()} · Refill`;
+    if (focused) heading.focus();
+  };
   const askAfter = (seconds) => {
     clearTimeout(asking);
     asking = setTimeout(turn, seconds * 1000);
@@ -112,28 +133,16 @@
   };
 
   const follow = () => {
-    const { wait, watch } = moving()?.dataset ?? {};
-    if (!wait || document.hidden) return silence();
+    const { state, wait, watch } = moving()?.dataset ?? {};
+    if (!state || document.hidden) return silence();
     patience = Math.min(patience ? patience * 1.3 : Number(wait), 60);
     askAfter(stream?.readyState === 1 ? ALIVE_S : patience);
     if (window.EventSource && (!stream || stream.readyState === 2)) listen(watch);
     count();
   };
-  document.addEventListener("htmx:afterRequest", (event) => {
-    if (!event.detail.pathInfo?.requestPath.includes("/state")) return;
-    const heading = moving()?.querySelector("h1")?.textContent;
-    const told = document.getElementById("told");
-    if (event.detail.xhr.status === 200 && heading && told) {
-      patience = 0;
-      told.textContent = heading;
-      document.title = `${heading} · Refill`;
-    }
-    follow();
-  });
   document.addEventListener("visibilitychange", () => {
-    if (!moving()?.dataset.wait) return;
-    if (document.hidden) return silence();
-    turn(); // and the answer goes on listening
+    if (document.hidden) silence();
+    else turn(); // and then listens on
   });
   follow();
 })();
