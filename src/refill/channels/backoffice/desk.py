@@ -1,4 +1,4 @@
-"""What a member of staff asks of the spine; the only file of the back office that calls it."""
+"""What a member of staff asks of the spine; beside `books`, the only file of the back office that calls it."""
 
 from collections.abc import Iterable
 
@@ -33,7 +33,7 @@ def timeline(order_id: str) -> Timeline:
 
 def reveal(order_id: str, who: Someone) -> str:
     """The whole number of an order, grouped; who looked is written down first. Raises NotFound."""
-    _act(who, "reveal number", order_id)
+    act(who, "reveal number", order_id)
     msisdn = timeline(order_id).msisdn
     if msisdn is None:
         raise NotFound("This number was erased.")
@@ -60,7 +60,7 @@ def assign(case_id: str, who: Someone) -> None:
         await cases.assign(tx, case_id, name, now)
 
     bridge.ask(bridge.trade().db.transaction(work))
-    _act(who, "assign case", case_id)
+    act(who, "assign case", case_id)
 
 
 def resolve(case_id: str, who: Someone, how: str, note: str) -> None:
@@ -71,36 +71,37 @@ def resolve(case_id: str, who: Someone, how: str, note: str) -> None:
         await cases.resolve(tx, case_id, name, how, note, now)
 
     bridge.ask(bridge.trade().db.transaction(work))
-    _act(who, "resolve case", case_id, f"{how}: {note}")
+    act(who, "resolve case", case_id, f"{how}: {note}")
 
 
 def ask_refund(order_id: str, who: Someone, typed: str, why: str) -> None:
     """Asks for a refund; another person confirms it. Raises NotFound, BadInput, NotRefundable."""
     money = amount(typed.strip(), timeline(order_id).order.price.currency)
     bridge.ask(flow.refund(bridge.trade(), order_id, money, why, who.get_username()))
-    _act(who, "ask refund", order_id, f"{money}: {why}")
+    act(who, "ask refund", order_id, f"{money}: {why}")
 
 
 def confirm_refund(order_id: str, n: int, who: Someone) -> None:
     """Lets a refund go that somebody else asked for. Raises NotFound, NotEnough, NotRefundable."""
     bridge.ask(flow.confirm_refund(bridge.trade(), order_id, n, who.get_username()))
-    _act(who, "confirm refund", order_id)
+    act(who, "confirm refund", order_id)
 
 
 def decline_refund(order_id: str, n: int, who: Someone, why: str) -> None:
     """No refund. Raises NotFound, BadInput, NotRefundable."""
     bridge.ask(flow.decline_refund(bridge.trade(), order_id, n, who.get_username(), why))
-    _act(who, "decline refund", order_id, why)
+    act(who, "decline refund", order_id, why)
 
 
 def proof(order_id: str, who: Someone) -> Evidence:
     """What can be shown to a payer's bank; who took it is written down first. Raises NotFound."""
     told = evidence(timeline(order_id))
-    _act(who, "take evidence", order_id)
+    act(who, "take evidence", order_id)
     return told
 
 
-def _act(who: Someone, what: str, subject: str, note: str = "") -> None:
+def act(who: Someone, what: str, subject: str, note: str = "") -> None:
+    """Writes down what somebody did."""
     StaffAct.objects.create(
         who=who.get_username(), what=what, subject=subject[:64], note=note[:500], at=bridge.trade().world.db_now()
     )

@@ -172,7 +172,8 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     lists = [
         {"title": title, "icon": icon, "link": reverse(f"staff:{name}_changelist")} for title, icon, name in look_up
     ]
-    return [{"items": [today]}, {"title": _("Look up"), "separator": True, "items": lists}]
+    books = {"title": _("Reconciliation"), "icon": "balance", "link": reverse("staff:days")}
+    return [{"items": [today, books]}, {"title": _("Look up"), "separator": True, "items": lists}]
 
 
 def state(word: str) -> Promise | str:
