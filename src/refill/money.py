@@ -1,7 +1,8 @@
 """Money as whole minor units of a currency; the only place where decimal strings become amounts."""
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from refill.errors import NotAnAmount
 
@@ -20,8 +21,7 @@ MAX_MINOR = 10**15 - 1  # fits bigint with room to sum a thousand of them
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,14})(?:\.([0-9]{1,4}))?")
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(msgspec.Struct, frozen=True):
     """`minor` units of `currency`: Money(4980, "CNY") is 49.80 yuan. May be negative inside the books."""
 
     minor: int

@@ -1,7 +1,7 @@
 """Reversals on our own network: all of the credit comes back, or nothing happens; and no top-up beside one loses a day."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from tests.worlds import MORNING
 
 from refill import cards, cases, ledger
 from refill.cards import Subscriber
-from refill.db import Pool, Statement, Tx
+from refill.db import Asked, Pool, Row, Statement, Tx
 from refill.errors import BadInput, CannotHappen, NotFound
 from refill.ledger import Entry
 from refill.ledger.book import WRITE
@@ -238,33 +238,56 @@ async def test_top_ups_while_one_is_reversed_lose_no_day_and_no_cent(shop: Shop,
 
 
 class Pausing:
-    """A database that waits, in the middle of a transaction, before one statement."""
+    """A database whose one transaction waits before a statement is sent."""
 
-    def __init__(self, pool: Pool, before: Statement) -> None:
-        self._pool = pool
+    def __init__(self, db: Pool, before: Statement) -> None:
+        self._db = db
         self._before = before
+        self._due = False
         self.waiting, self.go_on = asyncio.Event(), asyncio.Event()
 
     async def transaction(self, work: Callable[[Tx], Awaitable[T]]) -> T:
-        return await self._pool.transaction(lambda tx: work(PausingTx(tx, self)))
+        async def paused(tx: Tx) -> T:
+            done = await work(PausingTx(tx, self))
+            await self.pause()
+            return done
 
-    async def pass_(self, statement: Statement) -> None:
-        if statement is self._before:
+        return await self._db.transaction(paused)
+
+    def hear(self, statement: Statement) -> None:
+        self._due = self._due or statement is self._before
+
+    async def pause(self) -> None:
+        """Whoever is about to send the statement waits here."""
+        if self._due:
             self.waiting.set()
             await self.go_on.wait()
 
 
-class PausingTx:
+class PausingTx(Tx):
     def __init__(self, tx: Tx, database: Pausing) -> None:
         self._tx = tx
         self._database = database
 
-    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        async def run(statement: Statement, **parameters: Any) -> Any:
-            await self._database.pass_(statement)
-            return await getattr(self._tx, name)(statement, **parameters)
+    def ask(self, statement: Statement, **parameters: Any) -> Asked:
+        self._database.hear(statement)
+        return PausingAsked(self._tx.ask(statement, **parameters), self._database)
 
-        return run
+
+class PausingAsked:
+    def __init__(self, asked: Asked, database: Pausing) -> None:
+        self._asked, self._database = asked, database
+
+    @property
+    def count(self) -> int:
+        return self._asked.count
+
+    def must_touch(self, rows: int, says: str) -> None:
+        self._asked.must_touch(rows, says)
+
+    def __await__(self) -> Generator[Any, None, list[Row]]:
+        yield from self._database.pause().__await__()
+        return (yield from self._asked.__await__())
 
 
 async def test_a_reversal_waits_for_a_top_up_that_has_not_been_committed(shop: Shop, pool: Pool) -> None:

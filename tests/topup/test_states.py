@@ -146,7 +146,7 @@ def test_two_machines_read_as_one_status(line: str) -> None:
     state, status, certainty = line.split()
     payment, delivery = state.split("/")
     order = an_order(payment=payment, delivery=delivery)
-    order = replace(order, final_at=MORNING if is_final(payment, delivery) else None)
+    order = order.but(final_at=MORNING if is_final(payment, delivery) else None)
     assert (order.status, order.certainty) == (status, certainty)
 
 
@@ -178,7 +178,7 @@ def an_order(**changes: object) -> Order:
         "tu_1m80fpm803zz000000000001", 4095, "guest:anna", "portal", "number", "cmcc", "cmcc-50", "northtel", fifty,
         price, 4960, 0, "never", None, "unpaid", "quoted", MORNING,
     )  # fmt: skip
-    return replace(order, **changes)  # type: ignore[arg-type]
+    return order.but(**changes)
 
 
 def a_payment(**changes: object) -> Payment:
@@ -218,7 +218,7 @@ def test_a_poll_is_planned_no_later_than_the_order_lapses() -> None:
     assert next_poll(late, order, MORNING + timedelta(seconds=100)) == MORNING + timedelta(seconds=220)
     assert next_poll(late, order, MORNING + timedelta(seconds=850)) == MORNING + timedelta(seconds=900)
     assert next_poll(late, order, MORNING + timedelta(seconds=900)) == MORNING + timedelta(seconds=1020)
-    paid = replace(order, payment="captured", delivery="ready")
+    paid = order.but(payment="captured", delivery="ready")
     assert next_poll(late, paid, MORNING + timedelta(seconds=850)) == MORNING + timedelta(seconds=970)
 
 
@@ -271,11 +271,11 @@ def read_dossier(words: list[str]) -> Dossier:
         rings = MORNING + at(sign + seconds) if seconds else None
         match what.split(":"):
             case ["expires"]:
-                order = replace(order, expires_at=rings)
+                order = order.but(expires_at=rings)
             case ["wake"]:
-                order = replace(order, wake_at=rings)
+                order = order.but(wake_at=rings)
             case ["deadline"]:
-                order = replace(order, deadline=rings)
+                order = order.but(deadline=rings)
             case ["end"]:
                 end = at(sign + seconds)
             case ["payment", state]:

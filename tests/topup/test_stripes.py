@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.topup.shop import NORTHTELS, OWN_NUMBER, Lossy, Shop, table
 
 from refill import ledger
-from refill.db import Pool, Row, Statement, Tx
+from refill.db import Asked, Pool, Statement, Tx
 from refill.errors import NotEnough
 from refill.ledger import Stripes
 from refill.topup import Order, Trade, flow
@@ -222,14 +222,11 @@ class Listening:
         return await self._db.transaction(lambda tx: work(ListeningTx(tx, self.heard)))
 
 
-class ListeningTx:
+class ListeningTx(Tx):
     def __init__(self, tx: Tx, heard: list[str]) -> None:
         self._tx = tx
         self._heard = heard
 
-    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
-        async def run(statement: Statement, **parameters: object) -> list[Row]:
-            self._heard.append(statement.text)
-            return await getattr(self._tx, name)(statement, **parameters)
-
-        return run
+    def ask(self, statement: Statement, **parameters: object) -> Asked:
+        self._heard.append(statement.text)
+        return self._tx.ask(statement, **parameters)

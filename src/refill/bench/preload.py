@@ -116,7 +116,7 @@ async def name_some(house: House, pool: Pool, partner_id: str, orders: int) -> l
                 contents.append(content)
                 owners.append(id_)
             old.append((key, f'{{"msisdn":"+{digits}","amount":"50.00","currency":"CNY","reference":"{reference}"}}'))
-        await tx.run(NAME, cells=[cell_of(name) for name in names], names=names, contents=contents, orders=owners)
+        await tx.run(NAME, cells=[store.key_cell(name) for name in names], names=names, contents=contents, orders=owners)
         return old
 
     named = await pool.transaction(work)

@@ -27,6 +27,8 @@ from refill.cards.subscribers import (
     by_numbers,
     create,
     extend,
+    reach_for,
+    reached,
     shorten,
 )
 
@@ -63,6 +65,8 @@ __all__ = [
     "life",
     "open_buckets",
     "put_to_use",
+    "reach_for",
+    "reached",
     "shorten",
     "validity",
 ]

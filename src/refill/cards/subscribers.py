@@ -1,8 +1,11 @@
 """Subscribers of our own network: found by number, extended by top-ups, aged by time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace as _but
 
 from refill import ledger
 from refill.cards.states import (
@@ -25,8 +28,7 @@ from refill.errors import CannotHappen
 from refill.ids import CELLS, cell_of
 
 
-@dataclass(frozen=True, slots=True)
-class Subscriber:
+class Subscriber(msgspec.Struct, frozen=True):
     """A subscriber as last written down; `number` is the keyed index, None once the number has gone back to the pool."""
 
     id: str
@@ -54,15 +56,21 @@ BY_NUMBERS = Statement("""
 
 async def by_numbers(tx: Tx, number_ids: Sequence[str]) -> dict[str, Subscriber]:
     """The subscriber of each number that is one of ours."""
-    if not number_ids:
-        return {}
+    return reached(await reach_for(tx, number_ids)) if number_ids else {}
+
+
+def reach_for(tx: Tx, number_ids: Sequence[str]) -> Asked:
+    """Puts the question `by_numbers` in line; `reached` reads the answer."""
     asked = list(dict.fromkeys(number_ids))
-    rows = await tx.rows(BY_NUMBERS, cells=[cell_of(number) for number in asked], numbers=asked)
+    return tx.ask(BY_NUMBERS, cells=[cell_of(number) for number in asked], numbers=asked)
+
+
+def reached(rows: Sequence[Row]) -> dict[str, Subscriber]:
+    """The subscribers by their numbers."""
     return {row[2]: Subscriber(*row) for row in rows}
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(msgspec.Struct, frozen=True):
     """Validity that a top-up gives. `number` is the one that was quoted: numbers are recycled, subscribers are not."""
 
     subscriber_id: str
@@ -183,7 +191,7 @@ async def shorten(tx: Tx, rows: Sequence[Shortening], now: datetime) -> list[Sub
         state = STOCK if until is None else life(ACTIVE, until, now)
         if state in (EXPIRED, RECYCLED):
             state = SUSPENDED  # the credit is not forfeited by a reversal; `age` takes its own time for that
-        shortened[subscriber.id] = replace(subscriber, state=state, active_until=until)
+        shortened[subscriber.id] = _but(subscriber, state=state, active_until=until)
     await _write_life(tx, list(shortened.values()))
     return [shortened.get(row.subscriber_id) for row in rows]
 
@@ -246,7 +254,7 @@ async def age(
         # A number goes back to the pool only after its end was seen: the credit is booked at "expired", never skipped.
         if state == RECYCLED and was.state != EXPIRED:
             state = EXPIRED
-        changes.append(Change(was, replace(was, state=state, number=None if state == RECYCLED else was.number)))
+        changes.append(Change(was, _but(was, state=state, number=None if state == RECYCLED else was.number)))
     await _write_life(tx, [change.became for change in changes])
     return changes
 
@@ -322,7 +330,7 @@ async def switch_on(tx: Tx, asked: Sequence[tuple[Subscriber, datetime]], now: d
     )
     on = {id_ for (id_,) in rows}
     return [
-        replace(subscriber, state=ACTIVE, active_until=until) if subscriber.id in on else subscriber
+        _but(subscriber, state=ACTIVE, active_until=until) if subscriber.id in on else subscriber
         for subscriber, until in asked
     ]
 
@@ -352,6 +360,8 @@ __all__ = [
     "by_numbers",
     "create",
     "extend",
+    "reach_for",
+    "reached",
     "shorten",
     "switch_on",
 ]

@@ -1,8 +1,9 @@
 """Our own network as an operator: credit and validity are given inside the caller's transaction, and cannot be in doubt."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from refill import cards, ledger
 from refill.cards import Extension, Subscriber
@@ -14,8 +15,7 @@ NAME = "home"
 SERVED = frozenset({"stock", "active", "grace", "suspended"})  # an expired or recycled number takes no credit
 
 
-@dataclass(frozen=True, slots=True)
-class HomeCredit:
+class HomeCredit(msgspec.Struct, frozen=True):
     """Validity that comes with credit for one of our subscribers."""
 
     subscriber: Subscriber
@@ -31,12 +31,13 @@ def sold(
     A price above the face value leaves the difference in sales.
     """
     balance, rest = cards.balance_account(subscriber), face.minor - price_minor
-    return ledger.Entry.of(
-        entry_id,
-        (source, balance, min(price_minor, face.minor)),
-        (f"{allowance}/{face.currency}", balance, max(rest, 0)),
-        (source, f"sales:topup/{face.currency}", max(-rest, 0)),
-    )
+    if rest == 0:
+        return ledger.Entry(entry_id, (ledger.Transfer(source, balance, price_minor),))
+    if rest > 0:
+        given = ledger.Transfer(f"{allowance}/{face.currency}", balance, rest)
+        return ledger.Entry(entry_id, (ledger.Transfer(source, balance, price_minor), given))
+    kept = ledger.Transfer(source, f"sales:topup/{face.currency}", -rest)
+    return ledger.Entry(entry_id, (ledger.Transfer(source, balance, face.minor), kept))
 
 
 async def extend(tx: Tx, credits: Sequence[HomeCredit], now: datetime) -> list[datetime]:

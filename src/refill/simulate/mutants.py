@@ -16,6 +16,8 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import msgspec
+
 from refill import inbox, ledger, operators, payments
 from refill.db import Statement, Tx
 from refill.errors import OtherContent
@@ -185,7 +187,7 @@ async def _believe(trade: Trade, tx: Tx, order_id: str) -> None:
             changes, order, _refund.payer_capture(captures), order.price, states.owner_account(order), "order"
         )
         changes.keep_refund(back)
-        failed = replace(order, payment="refund_pending", delivery="failed", delivered_minor=0, final_at=None)
+        failed = order.but(payment="refund_pending", delivery="failed", delivered_minor=0, final_at=None)
         changes.dossiers[order_id] = replace(changes.dossiers[order_id], order=failed)
         changes.events.append((order_id, "failed", 0, "they say so"))
     await changes.save(tx)
@@ -441,12 +443,12 @@ def check_then_insert(p: Planted) -> None:
 async def _checked_then_placed(place: Any, trade: Trade, ask: Ask) -> Any:
     named = [(kind, name) for kind, name in (("key", ask.key), ("reference", ask.reference)) if name is not None]
     names = [store.key_name(trade, ask.payer, kind, name) for kind, name in named]
-    cells = [cell_of(name) for name in names]
+    cells = [store.key_cell(name) for name in names]
     known = await trade.db.transaction(lambda tx: tx.row(sql.KEYS, cells=cells, names=names))
     content = _place._names(trade, ask)[0]
     if known:
         return (await store.find(trade, [known[2]]))[0] if known[1].hex == content else OtherContent("used before")
-    (answer,) = await place(trade, [replace(ask, key=None, reference=None)])
+    (answer,) = await place(trade, [msgspec.structs.replace(ask, key=None, reference=None)])
     if isinstance(answer, Order):
         ids, contents = [answer.id] * len(names), [content] * len(names)
         await trade.db.transaction(

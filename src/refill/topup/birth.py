@@ -9,11 +9,21 @@ from refill.topup.order import Order
 
 
 async def bear(tx: Tx, transition: str, orders: Sequence[Order], now: datetime) -> None:
-    """Writes orders that are born by one transition, in the same states and with the same timers, and says so."""
+    """Puts in line the writing of orders that are born by one transition, in the same states and with the same timers."""
     if not orders:
         return
     first = orders[0]
-    await tx.run(
+    # A shop sells the same few things all day, so what is sold, by whom and for how much is told once for all its orders.
+    terms: dict[tuple[object, ...], int] = {}
+    placed = [
+        terms.setdefault(
+            (o.payer, o.channel, o.operator, o.product, o.supplier, o.face, o.price, o.cost_minor, o.days, o.policy),
+            len(terms) + 1,
+        )
+        for o in orders
+    ]
+    payers, channels, operators, products, suppliers, faces, prices, costs, days, policies = zip(*terms, strict=True)
+    tx.ask(
         sql.BEAR,
         now=now,
         transition=transition,
@@ -25,19 +35,20 @@ async def bear(tx: Tx, transition: str, orders: Sequence[Order], now: datetime) 
         wake=first.wake_at,
         cells=[order.cell for order in orders],
         ids=[order.id for order in orders],
-        payers=[order.payer for order in orders],
-        channels=[order.channel for order in orders],
         numbers=[order.number for order in orders],
-        operators=[order.operator for order in orders],
-        products=[order.product for order in orders],
-        suppliers=[order.supplier for order in orders],
-        faces=[order.face.minor for order in orders],
-        facecurrencies=[order.face.currency for order in orders],
-        prices=[order.price.minor for order in orders],
-        currencies=[order.price.currency for order in orders],
-        costs=[order.cost_minor for order in orders],
-        days=[order.days for order in orders],
-        policies=[order.policy for order in orders],
         references=[order.reference for order in orders],
         valids=[order.valid_until for order in orders],
+        terms=placed,
+        payers=payers,
+        channels=channels,
+        operators=operators,
+        products=products,
+        suppliers=suppliers,
+        faces=[face.minor for face in faces],
+        facecurrencies=[face.currency for face in faces],
+        prices=[price.minor for price in prices],
+        currencies=[price.currency for price in prices],
+        costs=costs,
+        days=days,
+        policies=policies,
     )

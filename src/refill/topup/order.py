@@ -1,15 +1,16 @@
 """What a top-up is: the ask that makes it, the order itself, and how its two machines read as one status."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+
+import msgspec
 
 from refill.money import Money
 from refill.numbers import Msisdn
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+# Asks and orders are made by the thousand: a Struct is made in a tenth of the time that a frozen dataclass takes.
+class Ask(msgspec.Struct, frozen=True):
     """One wish for credit, as a door hands it in.
 
     payer: `partner:<id>` (their float pays at once) or `guest:<session>` (a payment method pays later).
@@ -31,8 +32,7 @@ class Ask:
     commission_bp: int | None = None  # the partner's; None is the retail price
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """One top-up as it stands. `replayed` is True when the ask's key or reference already named it."""
 
     id: str
@@ -66,9 +66,9 @@ class Order:
     fence: int = 0  # counts leases: who holds an older one was overtaken
     replayed: bool = False
 
-    def but(self, **changes: Any) -> "Order":
+    def but(self, **changes: object) -> "Order":
         """The same order with some of it changed."""
-        return replace(self, **changes)
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def partner(self) -> str | None:

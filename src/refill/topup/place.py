@@ -1,17 +1,18 @@
 """Placing orders, a batch at a time: one answer for each ask, as if they had come one by one."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from refill import cards, ledger, numbers
 from refill.cards import Subscriber
 from refill.catalogue import Quote
-from refill.db import Tx
+from refill.db import Asked, Tx
 from refill.errors import BadInput, NotEnough, NotForSale, OtherContent, PriceTooHigh, RefillError
-from refill.ids import cell_of, cell_of_id
+from refill.ids import cell_of_id
 from refill.operators import home
 from refill.topup import sql, store
+from refill.topup.birth import bear
 from refill.topup.order import Ask, Order
 from refill.topup.trade import Trade
 
@@ -27,6 +28,7 @@ class _Line:
     first: str | None = None  # the id of the order that has its name already
     subscriber: Subscriber | None = None
     quote: Quote | None = None
+    sold: bool = False  # paid by a float and delivered by ourselves: one step
     valid_until: datetime | None = None
     answer: Order | RefillError | None = None
 
@@ -103,12 +105,15 @@ async def _place_together(
     trade: Trade, tx: Tx, batch: Sequence[_Line], floats: _Floats, *, again: bool
 ) -> list[Order | RefillError]:
     now = trade.world.db_now()
-    seen_before = await _claim(tx, batch)
+    wanted = _wanted(batch)
+    claimed = _ask_for(tx, wanted)
+    subscribers = cards.reach_for(tx, [line.ask.number for line in batch])
+    seen_before = await _claim(tx, batch, wanted, claimed)
     await _find_own(tx, [line for line in batch if again or seen_before or not line.names], replayed=not again)
     fresh = [line for line in batch if line.answer is None and line.first is None]
-    await _quote(tx, trade, fresh)
+    await _quote(tx, trade, fresh, cards.reached(await subscribers))
     await _pay(tx, trade, [line for line in fresh if line.quote], floats, now)
-    await _deliver_home(tx, [line for line in fresh if line.quote and line.answer is None], now)
+    await _deliver_home(tx, [line for line in fresh if line.sold and line.answer is None], now)
     await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
     await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
     await _repeat(tx, batch, [line for line in batch if line.first and line.answer is None])
@@ -132,28 +137,37 @@ def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
 # ------------------------------------------------------------------ who was first
 
 
-async def _claim(tx: Tx, lines: Sequence[_Line]) -> bool:
-    """Writes the keys of all asks; whoever finds one taken is a repeat (`first`) or an error.
-
-    True when some key stood there already for the very order that was asked for: the same ask was placed before.
-    """
+def _wanted(lines: Sequence[_Line]) -> dict[str, _Line]:
+    """The names that a batch brings, each with the ask that was the first in it to use it."""
     wanted: dict[str, _Line] = {}
     for line in lines:
         for name in line.names:
             wanted.setdefault(name, line)
+    return wanted
+
+
+def _ask_for(tx: Tx, wanted: Mapping[str, _Line]) -> Asked | None:
+    """Puts in line the writing of these names; it answers with those that were taken."""
     if not wanted:
-        return False
-    ordered = sorted((cell_of(name), name) for name in wanted)
-    missed = await tx.rows(
+        return None
+    ordered = sorted(wanted)  # a name begins with its cell
+    return tx.ask(
         sql.CLAIM_KEYS,
-        cells=[cell for cell, _ in ordered],
-        names=[name for _, name in ordered],
-        contents=[wanted[name].content for _, name in ordered],
-        orders=[wanted[name].ask.id for _, name in ordered],
+        cells=[store.key_cell(name) for name in ordered],
+        names=ordered,
+        contents=[wanted[name].content for name in ordered],
+        orders=[wanted[name].ask.id for name in ordered],
     )
+
+
+async def _claim(tx: Tx, lines: Sequence[_Line], wanted: Mapping[str, _Line], claimed: Asked | None) -> bool:
+    """Whoever finds a name taken is a repeat (`first`) or an error.
+
+    True when some key stood there already for the very order that was asked for: the same ask was placed before.
+    """
     taken: dict[str, tuple[str, str]] = {}
     own = False
-    if missed:
+    if claimed is not None and (missed := await claimed):
         owners = await tx.rows(sql.KEYS, cells=[cell for cell, _ in missed], names=[name for _, name in missed])
         for name, content, order_id in owners:
             if order_id == wanted[name.hex].ask.id:
@@ -162,10 +176,12 @@ async def _claim(tx: Tx, lines: Sequence[_Line]) -> bool:
                 taken[name.hex] = (content.hex, order_id)
     for line in lines:
         for name in line.names:
-            content, owner = taken.get(name) or (wanted[name].content, wanted[name].ask.id)
-            if owner == line.ask.id and wanted[name] is line:
+            first = wanted[name]
+            if first is line and name not in taken:
                 line.claimed.append(name)
-            elif content != line.content:
+                continue
+            content, owner = taken.get(name) or (first.content, first.ask.id)
+            if content != line.content:
                 line.answer = OtherContent("This key or reference was used before for a different request.")
             elif line.first is None:
                 line.first = owner
@@ -178,9 +194,9 @@ async def _tidy_repeats(tx: Tx, lines: Sequence[_Line]) -> None:
     point = [(name, line.first) for line in lines if line.first and line.answer is None for name in line.claimed]
     if point:
         point.sort()
-        await tx.run(
+        tx.ask(
             sql.POINT_KEYS,
-            cells=[cell_of(name) for name, _ in point],
+            cells=[store.key_cell(name) for name, _ in point],
             names=[name for name, _ in point],
             orders=[first for _, first in point],
         )
@@ -191,27 +207,26 @@ async def _find_own(tx: Tx, lines: Sequence[_Line], *, replayed: bool) -> None:
     """After a commit in doubt, or when the very same ask comes twice, the order may stand already: it is the answer."""
     for line, order in zip(lines, await store.find_in(tx, [line.ask.id for line in lines]), strict=True):
         if order is not None and line.first is None and line.answer is None:
-            line.answer = replace(order, replayed=replayed)
+            line.answer = order.but(replayed=replayed)
 
 
 async def _release(tx: Tx, lines: Sequence[_Line]) -> None:
     """Forgets the keys of asks that were refused before an order existed."""
-    gone = sorted((cell_of(name), name, line.ask.id) for line in lines for name in line.claimed)
+    gone = sorted((name, line.ask.id) for line in lines for name in line.claimed)
     if gone:
-        await tx.run(
+        tx.ask(
             sql.RELEASE_KEYS,
-            cells=[cell for cell, _, _ in gone],
-            names=[name for _, name, _ in gone],
-            orders=[id_ for _, _, id_ in gone],
+            cells=[store.key_cell(name) for name, _ in gone],
+            names=[name for name, _ in gone],
+            orders=[id_ for _, id_ in gone],
         )
 
 
 # ------------------------------------------------------------------ what it costs
 
 
-async def _quote(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
+async def _quote(tx: Tx, trade: Trade, lines: Sequence[_Line], subscribers: Mapping[str, Subscriber]) -> None:
     """Finds operator, product and price of each ask."""
-    subscribers = await cards.by_numbers(tx, [line.ask.number for line in lines])
     strangers = [line.ask.number for line in lines if line.ask.number not in subscribers and not line.ask.operator]
     learned = await numbers.learned(tx, strangers) if strangers else {}
     for line in lines:
@@ -225,6 +240,7 @@ async def _quote(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
             if operator is None:
                 raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
             line.quote = quote_for(trade, ask, operator, line.subscriber)
+            line.sold = line.quote.supplier == home.NAME and ask.payer.startswith("partner:")
         except RefillError as refusal:
             line.answer = refusal
 
@@ -250,11 +266,6 @@ def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | No
 # ------------------------------------------------------------------ money and credit
 
 
-def _is_sold(line: _Line) -> bool:
-    """Paid by a float and delivered by ourselves: one step."""
-    return line.ask.payer.startswith("partner:") and line.quote is not None and line.quote.supplier == home.NAME
-
-
 async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, now: datetime) -> None:
     """Takes partners' money: into the subscriber's balance on our own network, else held out of their float.
 
@@ -266,12 +277,13 @@ async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, no
     stripes = trade.stripes
     if floats.low:
         await stripes.hold(tx, floats.low)
-    entries = [_entry(line, stripes, floats.by) for line in paying]
+    named: dict[tuple[str, str], tuple[str, str, str]] = {}
+    entries = [_entry(line, _accounts(line, stripes, floats.by, named)) for line in paying]
     if floats.low:
         await ledger.gather(tx, stripes, entries, floats.low, floats.next_gathering(), now)
     refused: set[str] = set()
     for line, answer in zip(paying, await ledger.post(tx, entries, now, new=True), strict=True):
-        if answer == ledger.Posted():
+        if answer == ledger.POSTED:
             continue
         if isinstance(answer, ledger.Refusal) and answer.why == "not_enough":
             line.answer = NotEnough("The float holds too little for this top-up; add to it and send the request again.")
@@ -282,29 +294,42 @@ async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, no
         raise ledger.StripesLow(low)
 
 
-def _entry(line: _Line, stripes: ledger.Stripes, by: str) -> ledger.Entry:
+def _accounts(
+    line: _Line, stripes: ledger.Stripes, by: str, named: dict[tuple[str, str], tuple[str, str, str]]
+) -> tuple[str, str, str]:
+    """Where a line's money comes from: its float, the commission that is given beside it, and where a hold lies."""
+    assert line.quote is not None
+    payer, currency = line.ask.payer, line.quote.price.currency
+    if (payer, currency) not in named:
+        owner = payer.partition(":")[2]
+        mark = stripes.mark(f"{owner}/{currency}", by)
+        # The commission is debited as often as the float: it goes along, stripe by stripe.
+        named[payer, currency] = (
+            f"float:{owner}{mark}/{currency}",
+            f"commission:{owner}{mark}",
+            f"held:{owner}/{currency}",
+        )
+    return named[payer, currency]
+
+
+def _entry(line: _Line, accounts: tuple[str, str, str]) -> ledger.Entry:
     ask, quote = line.ask, line.quote
     assert quote is not None
-    owner, currency = ask.payer.partition(":")[2], quote.price.currency
-    mark, price = stripes.mark(f"{owner}/{currency}", by), quote.price.minor
-    float_ = f"float:{owner}{mark}/{currency}"
-    if _is_sold(line):
+    float_, commission, held = accounts
+    if line.sold:
         assert line.subscriber is not None
-        # The commission is debited as often as the float: it goes along, stripe by stripe.
-        return home.sold(f"{ask.id}.sold", float_, price, f"commission:{owner}{mark}", line.subscriber, quote.face)
-    return ledger.Entry.of(f"{ask.id}.held", (float_, f"held:{owner}/{currency}", price))
+        return home.sold(f"{ask.id}.sold", float_, quote.price.minor, commission, line.subscriber, quote.face)
+    return ledger.Entry.of(f"{ask.id}.held", (float_, held, quote.price.minor))
 
 
 async def _deliver_home(tx: Tx, lines: Sequence[_Line], now: datetime) -> None:
-    sold = [line for line in lines if _is_sold(line)]
-    if sold:
-        credits = [
-            home.HomeCredit(line.subscriber, line.quote.days, line.quote.policy)
-            for line in sold
-            if line.subscriber and line.quote
-        ]
-        for line, valid_until in zip(sold, await home.extend(tx, credits, now), strict=True):
-            line.valid_until = valid_until
+    credits = [
+        home.HomeCredit(line.subscriber, line.quote.days, line.quote.policy)
+        for line in lines
+        if line.subscriber and line.quote
+    ]
+    for line, valid_until in zip(lines, await home.extend(tx, credits, now), strict=True):
+        line.valid_until = valid_until
 
 
 async def _bear(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:
@@ -319,35 +344,7 @@ async def _bear(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> 
         order = line.answer = _order(trade, line, now)
         born.setdefault(BIRTHS[order.payment, order.delivery], []).append(order)
     for transition, orders in born.items():
-        first = orders[0]  # those born in one way at one moment have the same states and timers
-        await tx.run(
-            sql.BEAR,
-            now=now,
-            transition=transition,
-            payment=first.payment,
-            delivery=first.delivery,
-            expires=first.expires_at,
-            deadline=first.deadline,
-            final=first.final_at,
-            wake=first.wake_at,
-            cells=[order.cell for order in orders],
-            ids=[order.id for order in orders],
-            payers=[order.payer for order in orders],
-            channels=[order.channel for order in orders],
-            numbers=[order.number for order in orders],
-            operators=[order.operator for order in orders],
-            products=[order.product for order in orders],
-            suppliers=[order.supplier for order in orders],
-            faces=[order.face.minor for order in orders],
-            facecurrencies=[order.face.currency for order in orders],
-            prices=[order.price.minor for order in orders],
-            currencies=[order.price.currency for order in orders],
-            costs=[order.cost_minor for order in orders],
-            days=[order.days for order in orders],
-            policies=[order.policy for order in orders],
-            references=[order.reference for order in orders],
-            valids=[order.valid_until for order in orders],
-        )
+        await bear(tx, transition, orders, now)
 
 
 BIRTHS = {("captured", "delivered"): "sold", ("captured", "ready"): "held", ("unpaid", "quoted"): "placed"}
@@ -356,7 +353,7 @@ BIRTHS = {("captured", "delivered"): "sold", ("captured", "ready"): "held", ("un
 def _order(trade: Trade, line: _Line, now: datetime) -> Order:
     ask, quote = line.ask, line.quote
     assert quote is not None
-    sold, held = _is_sold(line), ask.payer.startswith("partner:")
+    sold, held = line.sold, ask.payer.startswith("partner:")
     return Order(
         ask.id,
         cell_of_id(ask.id),
@@ -400,7 +397,7 @@ async def _repeat(tx: Tx, lines: Sequence[_Line], repeats: Sequence[_Line]) -> N
     found = dict(zip(elsewhere, await store.find_in(tx, elsewhere), strict=True)) if elsewhere else {}
     for line in repeats:
         answer = here.get(line.first or "") or found.get(line.first or "")
-        line.answer = replace(answer, replayed=True) if isinstance(answer, Order) else answer
+        line.answer = answer.but(replayed=True) if isinstance(answer, Order) else answer
 
 
 def _answered(line: _Line) -> Order | RefillError:

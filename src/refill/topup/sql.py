@@ -40,22 +40,22 @@ POINT_KEYS = Statement("""
 # ------------------------------------------------------------------ orders
 
 BEAR = Statement("""
-    -- New orders that are born in one way, each with the event of its birth
+    -- New orders that are born in one way, each with the event of its birth; what many have in common is told once
     WITH born AS (
       INSERT INTO topup_order (cell, id, payer, channel, number, operator, product, supplier, face_minor, face_currency,
                                price_minor, currency, cost_minor, days, policy, reference, payment, delivery,
                                captured_minor, delivered_minor, created_at, expires_at, deadline, final_at, valid_until,
                                wake_at, due)
-      SELECT cell, id, payer, channel, number, operator, product, supplier, face, face_currency, price, currency, cost,
-             days, policy, reference, :payment, :delivery, CASE WHEN :payment = 'unpaid' THEN 0 ELSE price END,
-             CASE WHEN :delivery = 'delivered' THEN face ELSE 0 END, :now, :expires, :deadline, :final, valid,
-             :wake::timestamptz, coalesce(:wake, :expires)
-        FROM unnest(:cells::smallint[], :ids::text[], :payers::text[], :channels::text[], :numbers::text[],
-                    :operators::text[], :products::text[], :suppliers::text[], :faces::bigint[], :facecurrencies::text[],
-                    :prices::bigint[], :currencies::text[], :costs::bigint[], :days::smallint[], :policies::text[],
-                    :references::text[], :valids::timestamptz[])
-          AS t (cell, id, payer, channel, number, operator, product, supplier, face, face_currency, price, currency,
-                cost, days, policy, reference, valid)
+      SELECT cell, id, (:payers::text[])[term], (:channels::text[])[term], number, (:operators::text[])[term],
+             (:products::text[])[term], (:suppliers::text[])[term], (:faces::bigint[])[term],
+             (:facecurrencies::text[])[term], (:prices::bigint[])[term], (:currencies::text[])[term],
+             (:costs::bigint[])[term], (:days::smallint[])[term], (:policies::text[])[term], reference, :payment,
+             :delivery, CASE WHEN :payment = 'unpaid' THEN 0 ELSE (:prices::bigint[])[term] END,
+             CASE WHEN :delivery = 'delivered' THEN (:faces::bigint[])[term] ELSE 0 END, :now, :expires, :deadline, :final,
+             valid, :wake::timestamptz, coalesce(:wake, :expires)
+        FROM unnest(:cells::smallint[], :ids::text[], :numbers::text[], :references::text[], :valids::timestamptz[],
+                    :terms::smallint[])
+          AS t (cell, id, number, reference, valid, term)
       RETURNING cell, id)
     INSERT INTO topup_event (cell, order_id, transition, n, at) SELECT cell, id, :transition, 0, :now FROM born
 """)

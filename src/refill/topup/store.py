@@ -7,13 +7,13 @@ from datetime import datetime
 from refill import cards, cases, inbox, ledger, numbers
 from refill.db import Row, Tx
 from refill.errors import BadInput, CannotHappen, NotEnough, NotFound
-from refill.ids import cell_of, cell_of_id
+from refill.ids import cell_of_id
 from refill.money import Money
 from refill.numbers import Msisdn
 from refill.payments import Capture
 from refill.topup import sql
 from refill.topup.order import Attempt, Chargeback, Dossier, Order, Payment, Proposal, Refund, order_of
-from refill.topup.states import EDGES, due_of, is_final, legal
+from refill.topup.states import EDGES, REMARKS, due_of, is_final, legal
 from refill.topup.trade import Rules, Trade
 
 # ------------------------------------------------------------------ finding
@@ -45,7 +45,7 @@ async def by_reference(trade: Trade, payer: str, reference: str) -> Order | None
     name = key_name(trade, payer, "reference", reference)
 
     async def work(tx: Tx) -> Order | None:
-        row = await tx.row(sql.KEYS, cells=[cell_of(name)], names=[name])
+        row = await tx.row(sql.KEYS, cells=[key_cell(name)], names=[name])
         return (await find_in(tx, [row[2]]))[0] if row else None
 
     return await trade.db.transaction(work)
@@ -54,6 +54,11 @@ async def by_reference(trade: Trade, payer: str, reference: str) -> Order | None
 def key_name(trade: Trade, payer: str, kind: str, key: str) -> str:
     """The keyed hash under which a client's key or reference is registered."""
     return trade.vault.digest("key", f"{payer}\0{kind}\0{key}".encode())
+
+
+def key_cell(name: str) -> int:
+    """The cell in which a key is registered: its own first twelve bits, which are as good as any hash of them."""
+    return int(name[:3], 16)
 
 
 async def search(trade: Trade, text: str) -> list[Order]:
@@ -105,8 +110,8 @@ class Timeline:
 
 def _in_order_of_life(events: list[Event]) -> list[Event]:
     """Events of one moment stand as life goes: resumed for the first time before sent for the second, paid before failed."""
-    life = {transition: n for n, transition in enumerate(EDGES)}
-    return sorted(events, key=lambda event: (event.at, event.n, life.get(event.transition, len(life))))
+    life = {transition: n for n, transition in enumerate((*EDGES, *REMARKS))}
+    return sorted(events, key=lambda event: (event.at, event.n, life[event.transition]))
 
 
 async def timeline(trade: Trade, order_id: str) -> Timeline:
@@ -334,13 +339,13 @@ class Changes:
         """Moves an order along a legal edge. Raises CannotHappen otherwise."""
         dossier = self.dossiers[order_id]
         before = dossier.order
-        after: Order = replace(before, **changes)  # type: ignore[arg-type]
+        after = before.but(**changes)
         if not legal(transition, before.payment, before.delivery, after.payment, after.delivery):
             raise CannotHappen(f"An order that is {before.payment} and {before.delivery} cannot be {transition}.")
         if is_final(after.payment, after.delivery):
-            after = replace(after, final_at=self.now)
+            after = after.but(final_at=self.now)
         elif after.final_at is not None:
-            after = replace(after, final_at=None)
+            after = after.but(final_at=None)
         self.dossiers[order_id] = replace(dossier, order=after)
         self.events.append((order_id, transition, n, detail))
         return after
