@@ -165,7 +165,7 @@ WHAT_A_CASE_MEANS = {
     ),
     "difference": (
         "Our book and a file of theirs disagree.",
-        "Nothing opens such a case yet: reconciliation is planned.",
+        "Look at both sides on the day's page and settle it with how; `docs/finance.md` tells what the system asked already.",
     ),
     "disputed": (
         "A payer's bank takes a payment back. The money has left clearing; an order that was not sent is not sent.",

@@ -359,7 +359,7 @@ def settle(
     bank: str = "main",
     data: Data = None,
 ) -> int:
-    """Posts what the bank got for a day: `refill reconcile settle alipay 2026-11-22 9940.30`. Twice is once."""
+    """Posts what the bank got for a day: `refill reconcile settle alipay 2026-11-22 9890.30`. Twice is once."""
     from refill import reconcile
     from refill.money import amount as read_amount
 
