@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from tests.topup.shop import Lossy
 from tests.vouchers.conftest import Printer
 
 from refill import vouchers
+from refill.db import Pool
 from refill.errors import BadInput, CannotHappen, NotAnAmount, NotFound
 from refill.money import money
 from refill.vouchers import Range, stock
@@ -263,3 +265,23 @@ async def test_the_book_owes_no_holder_more_than_was_sold(printer: Printer) -> N
     with pytest.raises(CannotHappen, match="The book refuses"):
         await printer.db.transaction(lambda tx: vouchers.expire(tx, printer.world))
     assert await printer.states(batch) == {"active": 1}
+
+
+async def test_every_step_may_run_twice_because_the_answer_to_its_commit_was_lost(printer: Printer, pool: Pool) -> None:
+    lossy = printer.db = Lossy(pool)
+    lossy.lose = 3  # the batch, its vouchers, and that they are printed
+    batch = await printer.print(5)
+    assert lossy.lose == 0
+    assert batch.states == {"stock": 5}
+    assert [card for card in await printer.look(*(printer.pin(batch, n) for n in range(1, 6))) if card is None] == []
+    lossy.lose = 1
+    assert await printer.sell(batch, 1, 3) == 3
+    lossy.lose = 1
+    assert await printer.withdraw(batch, 3, 5, purse="cash:office") == 3
+    printer.world.clock += timedelta(days=366)
+    lossy.lose = 1
+    await printer.db.transaction(lambda tx: vouchers.expire(tx, printer.world))
+    assert await printer.states(batch) == {"expired": 2, "void": 3}
+    assert await printer.balance("voucher:liability") == "0.00"
+    assert await printer.balance("breakage:vouchers") == "100.00"
+    assert await printer.db.transaction(vouchers.check) == []
