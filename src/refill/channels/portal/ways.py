@@ -19,7 +19,8 @@ Device = Literal["desktop", "phone", "wechat", "alipay"]  # the last two: inside
 SCENES: Mapping[Device, tuple[str, ...]] = {
     "desktop": ("inside", "qr", "page"),
     "phone": ("inside", "wap", "page", "qr"),
-    "wechat": ("inside", "jsapi", "qr", "wap", "page"),
+    # WeChat's H5 page refuses its own app, and JSAPI needs the payer's openid, which nobody has told us.
+    "wechat": ("inside", "qr", "page"),
     "alipay": ("inside", "wap", "qr", "page"),
 }
 AT_HOME: Mapping[Device, str] = {"wechat": "wechat_pay", "alipay": "alipay"}  # whose app it is
@@ -42,7 +43,7 @@ class Look:
 LOOKS: Mapping[str, Look] = {
     "alipay": Look(
         _("Alipay"),
-        _("with the app, by code or page"),
+        _("with the Alipay app"),
         "#1668dc",
         "支",
         scan=_("Open Alipay, tap Scan and point it at this code."),
@@ -63,7 +64,7 @@ LOOKS: Mapping[str, Look] = {
     ),
     "card": Look(
         _("Bank card"),
-        _("Visa, Mastercard and others"),
+        _("Visa, Mastercard, others"),
         "#3b4a8f",
         sign="M6.5 10.5a2 2 0 0 1 2-2h11a2 2 0 0 1 2 2v7.5a2 2 0 0 1-2 2h-11a2 2 0 0 1-2-2ZM6.5 12.5h15M9.5 17h4",
     ),
@@ -76,7 +77,7 @@ LOOKS: Mapping[str, Look] = {
     ),
     "voucher": Look(
         _("Voucher"),
-        _("with the PIN of a scratch card"),
+        _("with a scratch-card PIN"),
         "#8a5300",
         secret=_("PIN of the voucher"),
         sign="M6.5 9h15v3.2a1.9 1.9 0 0 0 0 3.6V19h-15v-3.2a1.9 1.9 0 0 0 0-3.6ZM16.5 11v.6M16.5 13.7v.6M16.5 16.4v.6",
@@ -117,17 +118,12 @@ def device(user_agent: str) -> Device:
     return "phone" if "Mobile" in user_agent or "Android" in user_agent else "desktop"
 
 
-def ways(methods: Mapping[str, Method], currency: str, on: Device, *, openid: bool = False) -> list[Way]:
+def ways(methods: Mapping[str, Method], currency: str, on: Device) -> list[Way]:
     """Every way that a device can use for a currency: the methods in the order of their looks, each best scene first."""
     usable = [name for name, method in methods.items() if currency in method.currencies]
     known = list(LOOKS)
     usable.sort(key=lambda name: (name != AT_HOME.get(on), known.index(name) if name in known else len(known), name))
-    return [
-        Way(name, scene)
-        for name in usable
-        for scene in _scenes(name, methods[name].can.scenes, on)
-        if scene != "jsapi" or openid
-    ]
+    return [Way(name, scene) for name in usable for scene in _scenes(name, methods[name].can.scenes, on)]
 
 
 def _scenes(method: str, scenes: Iterable[str], on: Device) -> list[str]:
