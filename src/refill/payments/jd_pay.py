@@ -76,6 +76,7 @@ CHINA = timezone(timedelta(hours=8))  # every time on the wire, whatever the zon
 FRESH = timedelta(minutes=5)
 MAX_TEXT = 16_384  # bytes inside one encrypted text; the firm's own code refuses more
 MAX_STATEMENT = 4 << 30  # bytes when unpacked
+MAX_STATEMENT_ZIP = 256 << 20
 MAX_MESSAGE = 1 << 17  # such a text as hexadecimal, as base64, with something around it
 
 # Their codes that are a definite no, by call. A code that is not in the table is not a no. They do not sign a refusal:
@@ -284,7 +285,7 @@ class JdPay:
         form = urlencode({"owner": self.merchant[:9], "data": data, "md5": md5}).encode()
         headers = {"content-type": "application/x-www-form-urlencoded"}
         try:
-            response = await call(world, Request("POST", url, headers, form, self.timeout_s))
+            response = await call(world, Request("POST", url, headers, form, 120, MAX_STATEMENT_ZIP))
         except (NotSent, NoAnswer):
             return Unknown("JD Pay did not answer.")
         match response.headers.get("return-code", "0000"):
