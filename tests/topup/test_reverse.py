@@ -92,14 +92,16 @@ async def test_a_guest_gets_the_price_back_through_the_gateway(shop: Shop) -> No
     assert await findings(shop) == []
 
 
-async def test_cash_from_a_till_waits_as_a_case(shop: Shop) -> None:
+async def test_cash_from_a_till_goes_back_as_a_claim_code(shop: Shop) -> None:
     order = await shop.placed(shop.ask(OWN_NUMBER, channel="counter"))
     await flow.invite(shop.trade, order.id, "cash", scene="till")
     await flow.pay(shop.trade, [captured(f"{order.id}p1", "49.80 CNY")])
     await reverse(shop, order)
     await shop.tick()
-    assert (await shop.order(order.id)).payment == "refund_pending"
-    assert await shop.cases(order.id) == ["refund_refused"]
+    assert (await shop.order(order.id)).payment == "refunded"
+    assert flow.claim_code(shop.trade, await shop.refund(order.id)).plain.isdecimal()
+    assert await shop.balance("voucher:liability/CNY") == "49.80"
+    assert await shop.cases(order.id) == []
     assert await findings(shop) == []
 
 
