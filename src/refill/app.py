@@ -297,17 +297,17 @@ ROUND_OF_BOOKS_S = 600
 
 
 async def keep_books(house: House, stop: asyncio.Event) -> None:
-    """Fetches and takes the payment firms' statements when they should be there; what does not match waits for people."""
-    bulk = Bulk(house.dsn)
+    """Has the payment firms' statements fetched and taken, beside everything else: no failure of it stops a door."""
     while not await _wait(stop, ROUND_OF_BOOKS_S):
-        try:
-            for answer in await reconcile.nightly(house.trade, bulk):
-                if isinstance(answer, reconcile.Result):
-                    log.info("a statement was taken", method=answer.method, day=str(answer.day), lines=answer.lines)
-                else:
-                    log.error("a statement was refused", error=answer.code)
-        except RefillError as error:
-            log.warning("the books wait for the database", error=error.code)
+        house.world.start(_take_statements(house))
+
+
+async def _take_statements(house: House) -> None:
+    for answer in await reconcile.nightly(house.trade, Bulk(house.dsn)):
+        if isinstance(answer, reconcile.Result):
+            log.info("a statement was taken", method=answer.method, day=str(answer.day), lines=answer.lines)
+        else:
+            log.error("a statement was refused", error=answer.code)
 
 
 async def _read_prices(house: House) -> None:

@@ -40,12 +40,25 @@ async def test_what_is_not_there_yet_is_fetched_another_time(evening: Evening) -
     assert len(await nightly(evening)) == 1
 
 
+async def test_a_statement_that_never_comes_is_a_case_on_its_last_day(evening: Evening) -> None:
+    await evening.paid()
+    gone = {"lost": 1.0}
+    for days, expected in ((1, 0), (1, 0), (1, 1), (1, 1)):
+        await evening.shop.world.advance(days * 86400)
+        evening.shop.alipay.troubles.chances.update(gone)
+        assert await nightly(evening) == []
+        assert len(await evening.cases()) == expected, "only the day on which money arrived, and once"
+    assert "take it by hand" in (await evening.cases())[0].says
+
+
 async def test_a_statement_that_cannot_be_taken_is_told_and_nothing_is_lost(evening: Evening) -> None:
     await evening.paid()
     await evening.shop.world.advance(86400)
     evening.shop.alipay.seller_id, seller = "2088000000000009", evening.shop.alipay.seller_id
     (refusal,) = await nightly(evening)
     assert isinstance(refusal, BadStatement)
+    (case,) = await evening.cases()
+    assert case.says == f"The statement of alipay for {TODAY} was refused: {refusal}"
     evening.shop.alipay.seller_id = seller
     (result,) = await nightly(evening)
     assert isinstance(result, Result)

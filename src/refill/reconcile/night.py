@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from io import BytesIO
 
+from refill import cases
+from refill.cases import Case
 from refill.db import Database, Tx
 from refill.db.bulk import Bulk
 from refill.errors import CannotHappen
 from refill.outcome import Done
 from refill.payments import BadStatement, SendsStatements
 from refill.reconcile import sql
-from refill.reconcile.gaps import BUSINESS_ZONE
+from refill.reconcile.gaps import BUSINESS_ZONE, limits
 from refill.reconcile.taking import Result, pursue, take
 from refill.topup import Trade
 
@@ -43,9 +45,11 @@ async def missing(trade: Trade, db: Database) -> list[tuple[str, date]]:
 async def nightly(trade: Trade, bulk: Bulk) -> Sequence[Result | BadStatement | CannotHappen]:
     """Fetches and takes every statement that is missing, and goes on asking about what was left unasked.
 
-    What a firm has not made yet is fetched another time; a statement that cannot be taken is returned as its refusal.
+    What a firm has not made yet is fetched another time. A statement that cannot be taken is returned as its refusal,
+    and is a case; so is one that is still missing on its last day, if money arrived on its day.
     """
     answers: list[Result | BadStatement | CannotHappen] = []
+    troubles: list[Case] = []
     for name, day in await missing(trade, bulk):
         method = trade.methods[name]
         assert isinstance(method, SendsStatements)
@@ -55,6 +59,20 @@ async def nightly(trade: Trade, bulk: Bulk) -> Sequence[Result | BadStatement | 
                 answers.append(await take(trade, bulk, name, BytesIO(fetched.reference), day=day))
             except (BadStatement, CannotHappen) as refusal:
                 answers.append(refusal)
+                troubles.append(_trouble(name, day, f"was refused: {refusal}"))
+        elif day == due_days(trade.world.db_now())[0] and await _traded(bulk, name, day):
+            troubles.append(_trouble(name, day, "cannot be fetched; take it by hand."))
+    await bulk.transaction(lambda tx: cases.raise_cases(tx, troubles, trade.world.db_now()))
     for name in sorted(trade.methods):
         await pursue(trade, bulk, name)
     return answers
+
+
+def _trouble(name: str, day: date, says: str) -> Case:
+    return Case("difference", f"{name}:statement:{day}", f"The statement of {name} for {day} {says}")
+
+
+async def _traded(db: Database, name: str, day: date) -> bool:
+    since, until = limits(day)
+    traded: bool = await db.transaction(lambda tx: tx.value(sql.TRADED, method=name, since=since, until=until))
+    return traded

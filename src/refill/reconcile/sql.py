@@ -240,6 +240,11 @@ WITH_STATEMENT = Statement("""
     SELECT day FROM reconcile_day WHERE method = :method AND day >= :since::date AND digest IS NOT NULL
 """)
 
+TRADED = Statement("""
+    -- Did money arrive by a method in a span of time?
+    SELECT EXISTS (SELECT FROM topup_capture WHERE method = :method AND paid_at >= :since AND paid_at < :until)
+""")
+
 # ------------------------------------------------------------------ settlements
 
 SETTLEMENT = Statement("""
