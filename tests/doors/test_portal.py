@@ -2,6 +2,7 @@
 
 import re
 import threading
+import time
 from collections.abc import Callable
 from html import unescape
 
@@ -10,6 +11,8 @@ import pytest
 from tests.doors.conftest import House, Visitor, hidden
 
 from refill.money import money
+from refill.payments import Capture
+from refill.topup import flow, store
 
 
 @pytest.fixture
@@ -420,3 +423,29 @@ def test_too_many_look_ups_are_asked_to_wait(house: House, numbers: Callable[[],
     assert "demo-50" in answers[0]
     assert "tried very often" in answers[-1]
     assert number in house.visitor().wish(number).text, "others are not held up"
+
+
+def test_who_paid_in_cash_gets_a_code_and_nobody_else_sees_it(house: House, visitor: Visitor, numbers) -> None:
+    order_id = paid_order(visitor, numbers(), "demo-30|30.00")
+    house.ask(flow.invite(house.trade, order_id, "cash", scene="till"))
+    (*_, payment) = house.ask(store.timeline(house.trade, order_id)).payments
+    now = house.trade.world.db_now()
+    counted = Capture("cash", "till:1", payment.reference, payment.reference, payment.amount, now)
+    house.ask(flow.pay(house.trade, [counted]))
+    asked = house.ask(flow.refund(house.trade, order_id, money("5.00 CNY"), "slow", "wang"))
+    house.ask(flow.confirm_refund(house.trade, order_id, asked.n, "li"))
+    for _ in range(200):
+        (refund,) = house.ask(store.timeline(house.trade, order_id)).refunds
+        if refund.claim_until is not None:
+            break
+        time.sleep(0.05)
+    code = flow.claim_code(house.trade, refund).grouped()
+    for place in ("", "/receipt"):
+        page = visitor.get(f"/o/{order_id}{place}").text
+        assert code in page and "¥5.00 waits for you under a code" in page
+    link = re.search(r"/r/[^\s\"<]+", visitor.get(f"/o/{order_id}/receipt").text)
+    assert link
+    other = house.visitor()
+    shown = other.follow(other.get(link[0])).text
+    assert "waits for you under a code" in shown and code not in shown
+    assert "shown only in the browser" in shown

@@ -15,7 +15,7 @@ from refill.money import Money, amount
 from refill.numbers import Msisdn, number_id, typed_msisdn
 from refill.payments import Invitation, Method
 from refill.topup import Ask, Order, flow, store
-from refill.topup.order import Payment
+from refill.topup.order import Payment, Refund
 from refill.topup.store import Event
 
 ON_PURPOSE = timedelta(seconds=120)  # DOMAIN rule 7: the same wish again within this time is asked about
@@ -213,6 +213,12 @@ class Story:
     msisdn: Msisdn | None
     events: list[Event]
     payments: list[Payment]
+    refunds: list[Refund]
+
+    @property
+    def claimed(self) -> list[Refund]:
+        """What went back by a claim code, because the way it was paid leads nowhere back."""
+        return [refund for refund in self.refunds if refund.claim_until is not None]
 
     @property
     def mark(self) -> int:
@@ -223,7 +229,12 @@ class Story:
 def story(order_id: str) -> Story:
     """Raises NotFound."""
     timeline = bridge.ask(store.timeline(bridge.trade(), order_id))
-    return Story(timeline.order, timeline.msisdn, timeline.events, timeline.payments)
+    return Story(timeline.order, timeline.msisdn, timeline.events, timeline.payments, timeline.refunds)
+
+
+def claim_code(refund: Refund) -> str:
+    """The code of a refund in groups of four, for the payer's eyes only."""
+    return flow.claim_code(bridge.trade(), refund).grouped()
 
 
 def watch_url(order_id: str) -> str:

@@ -530,6 +530,7 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "order": order,
         "standing": standing,
         "strays": strays,
+        "claims": _claims(request, story),
         "lines": lines,
         "network": desk.network(order.operator),
         "masked": story.msisdn.masked() if story.msisdn else "",
@@ -540,6 +541,15 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "link": desk.signed(order_id),
         "refunded": Money(order.refunded_minor, order.price.currency),
     }
+
+
+def _claims(request: HttpRequest, story: desk.Story) -> list[dict[str, Any]]:
+    """What waits under a code. The code itself only where the order was made: a link may be in other hands."""
+    mine = _is_payer(request, story.order)
+    return [
+        {"amount": each.amount, "until": each.claim_until, "code": desk.claim_code(each) if mine else ""}
+        for each in story.claimed
+    ]
 
 
 def _paying(
@@ -598,11 +608,16 @@ def _now() -> datetime:
 def _own(request: HttpRequest, order_id: str, *, to_act: bool = False) -> Order:
     """The order, if this browser session made it; to look is enough to have come by its signed link. Raises NotFound."""
     found = desk.order(order_id)
-    guest = request.session.get("guest")
     shown = order_id in request.session.get("shown", ()) and not to_act
-    if not (guest and found.payer == desk.payer(guest)) and not shown:
+    if not _is_payer(request, found) and not shown:
         raise NotFound("There is no such order.")
     return found
+
+
+def _is_payer(request: HttpRequest, order: Order) -> bool:
+    """Was it made in this browser session?"""
+    guest = request.session.get("guest")
+    return isinstance(guest, str) and order.payer == desk.payer(guest)
 
 
 # ------------------------------------------------------------------ receipt

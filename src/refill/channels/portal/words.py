@@ -139,6 +139,13 @@ STANDINGS = {
     "expired": Standing(
         "expired", _("Closed"), _("It was not paid, and nothing was charged."), "calm", "cross", True, again=True
     ),
+    "disputed": Standing(
+        "disputed",
+        _("Waiting for your bank"),
+        _("Your bank questions this payment, so nothing is sent. It goes on when the bank has decided."),
+        "warn",
+        "clock",
+    ),
     "reversed": Standing(
         "reversed",
         _("Taken back"),
@@ -157,6 +164,8 @@ def standing(order: Order, now: datetime) -> Standing:
             return STANDINGS["closing" if lapsed else "unpaid"]
         case "expired", _any:
             return STANDINGS["expired"]
+        case "disputed", "ready" | "parked" | "failed":
+            return STANDINGS["disputed"]
         case "refunded", "failed" | "unknown" | "reversed":
             return STANDINGS["refunded"]
         case "refund_pending", "failed" | "unknown":
@@ -214,6 +223,11 @@ HAPPENED: dict[str, tuple[Promise, ...]] = {
     "overdue": (_("No answer in time; refund started"),),
     "proven_failed": (_("The operator confirmed that nothing arrived"),),
     "refunded": (_("Money sent back"),),
+    "goodwill": (_("We give money back; the credit stays"),),
+    "disputed": (_("Your bank questions the payment"),),
+    "stopped": (_("The operator refused; your bank decides about the money"),),
+    "dispute_won": (_("Your bank let the payment stand"),),
+    "dispute_lost": (_("Your bank gave you the money back"),),
     "stray_payment": (_("A payment arrived that did not fit"),),
     "stray_refunded": (_("That payment was sent back"),),
     "refund_stuck": (_("The payment firm holds the refund up; our staff see to it"),),
