@@ -234,6 +234,44 @@ def test_the_signed_link_shows_the_receipt_and_allows_nothing_else(house: House,
     assert friend.get(link[:-1] + ("A" if link[-1] != "A" else "B")).status_code == 404
 
 
+def test_who_has_the_signed_link_may_pay_at_a_firm_but_not_act(house: House, visitor: Visitor, numbers) -> None:
+    order_id = paid_order(visitor, numbers())
+    link = re.search(r'href="(http[^"]+/r/[^"]+)"', visitor.get(f"/o/{order_id}/receipt").text)[1]  # type: ignore[index]
+    friend = house.visitor()
+    friend.follow(friend.get(link))
+    page = friend.get(f"/o/{order_id}").text
+    assert "alipay.page" in page
+    for act in ("/cancel", "voucher.inside"):
+        assert act in visitor.get(f"/o/{order_id}").text
+        assert act not in page
+    for path in ("inside", "again", "cancel"):
+        assert friend.post(f"/o/{order_id}/{path}", {"way": "voucher.inside", "secret": "1"}).status_code == 404
+    pay(house, friend, order_id)
+    friend.get(f"/o/{order_id}/back")
+    assert house.order(order_id).status == "succeeded"
+
+
+def test_a_firm_that_leads_its_payer_back_by_a_form_of_its_own_is_let_in(
+    house: House, visitor: Visitor, numbers
+) -> None:
+    order_id = paid_order(visitor, numbers())
+    answer = visitor.client.post(
+        f"/o/{order_id}/back", data={"tradeNum": "x"}, headers={"origin": "https://jd.example"}
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/o/{order_id}/back")
+    assert visitor.follow(answer).url.path == f"/o/{order_id}"
+
+
+def test_a_page_that_has_seen_all_is_told_nothing(visitor: Visitor, numbers) -> None:
+    order_id = paid_order(visitor, numbers())
+    state = unescape(re.search(r'data-state="([^"]+)"', visitor.get(f"/o/{order_id}").text)[1])  # type: ignore[index]
+    assert visitor.get(state).status_code == 204
+    visitor.post(f"/o/{order_id}/cancel", {}, visitor.get(f"/o/{order_id}"))
+    told = visitor.get(state)
+    assert told.status_code == 200
+    assert "Being closed" in told.text
+
+
 def test_a_form_of_another_session_places_nothing(house: House, visitor: Visitor, numbers) -> None:
     page = visitor.wish(numbers())
     before = house.orders()

@@ -86,12 +86,12 @@ class Watch:
         try:
             # Pages that lost us together shall not all come back together.
             yield b"retry: %d\n\n" % (2000 + self._trade.world.chance(12))
-            while not self._stop.is_set():
+            while self._looking:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(BEAT_S):
                         await alarm.wait()
                 alarm.clear()
-                if watched.mark and not self._stop.is_set():
+                if watched.mark and self._looking:
                     yield b"data: %d\n\n" % watched.mark
         finally:
             self._leave(order_id, alarm, address)
@@ -117,7 +117,7 @@ class Watch:
             alarm.set()
 
     async def _look(self) -> None:
-        """Looks at all watched orders at once, again and again, until nobody watches."""
+        """Looks at all watched orders at once, again and again, until nobody watches; its end ends every stream."""
         try:
             while self._watched and not self._stop.is_set():
                 try:
@@ -131,7 +131,7 @@ class Watch:
                 self._wake(watched)
 
     def _compare(self, marks: dict[str, store.Mark]) -> None:
-        now, asked = self._trade.world.db_now(), 0
+        now, waiting = self._trade.world.db_now(), []
         for order_id, mark in marks.items():
             watched = self._watched.get(order_id)
             if watched is None:  # left while we looked
@@ -139,11 +139,11 @@ class Watch:
             if mark.number != watched.mark:
                 watched.mark = mark.number
                 self._wake(watched)
-            patient = now - watched.since < ASK_GATEWAY_FOR
-            if mark.unpaid and patient and now >= watched.ask_at and asked < MOST_ASKED_AT_ONCE:
-                asked += 1
-                watched.ask_at = now + ASK_GATEWAY_EVERY
-                self._trade.world.start(self._ask_gateway(order_id))
+            if mark.unpaid and watched.ask_at <= now < watched.since + ASK_GATEWAY_FOR:
+                waiting.append((watched.ask_at, order_id))
+        for _, order_id in sorted(waiting)[:MOST_ASKED_AT_ONCE]:  # who has waited longest comes first
+            self._watched[order_id].ask_at = now + ASK_GATEWAY_EVERY
+            self._trade.world.start(self._ask_gateway(order_id))
 
     async def _ask_gateway(self, order_id: str) -> None:
         with contextlib.suppress(RefillError):  # the next look asks again, and so does the engine itself

@@ -358,7 +358,7 @@ def pay(request: HttpRequest, order_id: str) -> HttpResponse:
     order = _own(request, order_id)
     if order.payment != "unpaid":
         return redirect("order", order_id)
-    offered = _offered(request, order.price)
+    offered = _offered(request, order.price, mine=_is_payer(request, order))
     way = ways.find(offered, request.GET.get("way", "")) or next(iter(offered), None)
     if way is None:
         raise NotFound("There is no way to pay.")
@@ -397,15 +397,18 @@ def _invite(request: HttpRequest, order: Order, way: Way) -> Invitation:
     return desk.invite(order.id, way, back, limits.address(request))
 
 
-def _offered(request: HttpRequest, price: Money) -> list[Way]:
-    """The ways to pay that this person's device can use; the wallet only when it holds enough."""
+def _offered(request: HttpRequest, price: Money, *, mine: bool = True) -> list[Way]:
+    """The ways to pay that this person's device can use; the wallet only when it holds enough.
+
+    Who only came by the signed link of another person's order may pay it at a firm, but not here.
+    """
     guest = request.session.get("guest")
-    held = desk.in_wallet(guest, price.currency) if guest else Money(0, price.currency)
+    held = desk.in_wallet(guest, price.currency) if guest and mine else Money(0, price.currency)
     offered = ways.ways(desk.methods(), price.currency, ways.device(request.headers.get("user-agent", "")))
     return [
         replace(way, hint=cash(held)) if way.method == WALLET else way
         for way in offered
-        if way.method != WALLET or held.minor >= price.minor
+        if (mine or way.scene != "inside") and (way.method != WALLET or held.minor >= price.minor)
     ]
 
 
@@ -528,6 +531,7 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
     return {
         "story": story,
         "order": order,
+        "mine": _is_payer(request, order),
         "standing": standing,
         "strays": strays,
         "claims": _claims(request, story),
@@ -559,7 +563,7 @@ def _paying(
     story, order = context["story"], context["order"]
     if context["standing"].word != "unpaid":
         return {}
-    offered = _offered(request, order.price)
+    offered = _offered(request, order.price, mine=context["mine"])
     asked = asked or ways.find(offered, request.GET.get("way", ""))
     opened = _last_opened(story, offered)
     way = asked or opened or next(iter(offered), None)
