@@ -170,6 +170,11 @@ WRITE_LIFE = Statement("""
 """)
 
 
+async def hold(tx: Tx, cell: int, subscriber_id: str, number: str) -> None:
+    """Locks one subscriber until the transaction ends, if it is still served and has that number."""
+    await tx.rows(LOCK, cells=[cell], ids=[subscriber_id], numbers=[number])
+
+
 async def shorten(tx: Tx, rows: Sequence[Shortening], now: datetime) -> list[Subscriber | None]:
     """Takes validity back after a reversal; the subscriber as it is now, or None: refused, as in `extend`.
 
@@ -360,6 +365,7 @@ __all__ = [
     "by_numbers",
     "create",
     "extend",
+    "hold",
     "reach_for",
     "reached",
     "shorten",

@@ -30,7 +30,7 @@ async def remember(tx: Tx, vault: Vault, msisdns: Iterable[Msisdn], now: datetim
     """Keeps the numbers that are new and returns all of them by their index."""
     met = {number_id(vault, msisdn): msisdn for msisdn in msisdns}
     if met:
-        await tx.run(
+        tx.ask(
             REMEMBER,
             now=now,
             cells=[cell_of(number) for number in met],

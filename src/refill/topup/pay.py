@@ -232,10 +232,9 @@ def _capture_cell(capture: Capture) -> int:
 
 
 async def credit_home(tx: Tx, changes: Changes, sold: Sequence[tuple[Order, Subscriber]]) -> None:
-    """Posts what was decided and extends validity on our own network; balances are locked before subscribers."""
+    """Extends validity on our own network. Everybody locks orders, then subscribers, then accounts."""
     if not sold:
         return
-    await changes.post(tx)
     credits = [home.HomeCredit(subscriber, order.days, order.policy) for order, subscriber in sold]
     for (order, _), valid_until in zip(sold, await home.extend(tx, credits, changes.now), strict=True):
         dossier = changes.dossiers[order.id]

@@ -35,9 +35,12 @@ class _Line:
 
 @dataclass(slots=True)
 class _Floats:
-    """Which stripe of each striped float a batch debits, and whose stripes are gathered first."""
+    """Which stripe of each striped float a batch debits, whose stripes are gathered first, and what they refused."""
 
     by: str  # the first ask's id: a batch locks one stripe of a float, the next batch perhaps another
+    refused: dict[str, RefillError] = field(
+        default_factory=dict
+    )  # asks for which a float held too little, under its lock
     low: frozenset[str] = frozenset()
     gathering: str = ""
     gathered: int = 0
@@ -46,6 +49,14 @@ class _Floats:
         """An entry's id for each time that we gather, also when the work runs again."""
         self.gathered += 1
         return f"{self.gathering}.{self.gathered}"
+
+
+class _TurnedDown(Exception):
+    """Some asks cannot be paid; what was written for them must be undone."""
+
+    def __init__(self, answers: Mapping[str, RefillError]) -> None:
+        super().__init__("asks that cannot be paid")
+        self.answers = answers
 
 
 async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
@@ -71,6 +82,8 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
     while True:
         try:
             return await trade.db.transaction(work)
+        except _TurnedDown as found:  # nothing stands: again without them, whose answer is known
+            floats.refused |= found.answers
         except ledger.StripesLow as found:
             floats.low |= found.owners
             floats.gathering = trade.world.new_id("st", cell_of_id(floats.by))
@@ -112,9 +125,13 @@ async def _place_together(
     await _find_own(tx, [line for line in batch if again or seen_before or not line.names], replayed=not again)
     fresh = [line for line in batch if line.answer is None and line.first is None]
     await _quote(tx, trade, fresh, cards.reached(await subscribers))
-    await _pay(tx, trade, [line for line in fresh if line.quote], floats, now)
-    await _deliver_home(tx, [line for line in fresh if line.sold and line.answer is None], now)
-    await _bear(tx, trade, [line for line in fresh if line.answer is None], now)
+    for line in fresh:
+        line.answer = line.answer or floats.refused.get(line.ask.id)
+    placed = [line for line in fresh if line.answer is None]
+    # The float that all partners' orders wait for is locked last: what else is to be written is written before.
+    await _deliver_home(tx, [line for line in placed if line.sold], now)
+    await _bear(tx, trade, placed, now)
+    await _pay(tx, trade, placed, floats, now)
     await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
     await _repeat(tx, batch, [line for line in batch if line.first and line.answer is None])
     return [_answered(line) for line in batch]
@@ -269,7 +286,8 @@ def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | No
 async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, now: datetime) -> None:
     """Takes partners' money: into the subscriber's balance on our own network, else held out of their float.
 
-    Raises StripesLow when a stripe refuses, but perhaps not its float: nothing stands, run again and gather first.
+    Raises StripesLow when a stripe refuses, but perhaps not its float: nothing stands, run again and gather first; and
+    _TurnedDown when a float refuses.
     """
     paying = [line for line in lines if line.ask.payer.startswith("partner:")]
     if not paying:
@@ -282,16 +300,20 @@ async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, no
     if floats.low:
         await ledger.gather(tx, stripes, entries, floats.low, floats.next_gathering(), now)
     refused: set[str] = set()
+    answers: dict[str, RefillError] = {}
     for line, answer in zip(paying, await ledger.post(tx, entries, now, new=True), strict=True):
         if answer == ledger.POSTED:
             continue
         if isinstance(answer, ledger.Refusal) and answer.why == "not_enough":
-            line.answer = NotEnough("The float holds too little for this top-up; add to it and send the request again.")
+            says = "The float holds too little for this top-up; add to it and send the request again."
+            answers[line.ask.id] = NotEnough(says)
             refused.add(ledger.owner_of(answer.account))
         else:
-            line.answer = NotForSale("This float cannot pay in that currency.")
+            answers[line.ask.id] = NotForSale("This float cannot pay in that currency.")
     if refused - floats.low and (low := await stripes.striped(tx, refused - floats.low)):
         raise ledger.StripesLow(low)
+    if answers:
+        raise _TurnedDown(answers)
 
 
 def _accounts(

@@ -37,7 +37,11 @@ async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Orde
             return order
         if order.supplier != home.NAME or (order.payment, order.delivery) != ("captured", "delivered"):
             raise CannotHappen("Only a top-up that our own network delivered, and that is paid, can be taken back.")
-        subscriber_id = await _take_back(tx, changes, order)
+        sale = await _sale(tx, order)
+        # Whoever tops this subscriber up holds its row until the commit, so that the days that we count are all there.
+        subscriber_id = _whose(sale)
+        await cards.hold(tx, cell_of_id(subscriber_id), subscriber_id, order.number)
+        await _take_back(tx, changes, order, sale)
         valid_until = await _shorten(tx, changes.now, order, subscriber_id)
         if not order.partner:
             capture = payer_capture([(capture, fate) for _, capture, fate in await store.captures_of(tx, [order_id])])
@@ -61,19 +65,24 @@ async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Orde
     return await trade.db.transaction(work)
 
 
-async def _take_back(tx: Tx, changes: Changes, order: Order) -> str:
-    """Posts the mirror of the sale, as it stands in the book; returns the subscriber whose balance it was.
-
-    From here on we hold the lock of that balance, which every top-up of this subscriber needs before it counts days.
-    """
+async def _sale(tx: Tx, order: Order) -> list[tuple[str, str, int]]:
+    """The sale as it stands in the book: (debit, credit, minor)."""
     entries = await ledger.entries_of(tx, order.id)
     sold = f"{order.id}.sold."
-    sale = [(debit, credit, minor) for id_, debit, credit, minor, _ in entries if id_.startswith(sold)]
+    return [(debit, credit, minor) for id_, debit, credit, minor, _ in entries if id_.startswith(sold)]
+
+
+def _whose(sale: Sequence[tuple[str, str, int]]) -> str:
+    """The id of the subscriber whose balance got the credit."""
+    (balance,) = {credit for _, credit, _ in sale if credit.startswith("balance:")}
+    return balance.removeprefix("balance:").partition("/")[0]
+
+
+async def _take_back(tx: Tx, changes: Changes, order: Order, sale: Sequence[tuple[str, str, int]]) -> None:
+    """Posts the mirror of the sale. Raises CannotHappen when not all of the credit is there any more."""
     mirror = ledger.Entry.of(f"{order.id}.reversed", *_mirrored(sale))
     if await ledger.post(tx, [mirror], changes.now) != [ledger.Posted()]:
         raise CannotHappen("Part of this credit was spent, so it cannot be taken back; give the price back by hand.")
-    (balance,) = {credit for _, credit, _ in sale if credit.startswith("balance:")}
-    return balance.removeprefix("balance:").partition("/")[0]
 
 
 def _mirrored(legs: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:

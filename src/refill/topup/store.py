@@ -388,7 +388,7 @@ class Changes:
         self.troubles += other.troubles
 
     async def post(self, tx: Tx) -> None:
-        """Posts the entries gathered so far. First of all where subscribers follow: accounts are locked before them."""
+        """Posts the entries gathered so far."""
         entries, self.entries = self.entries, []
         if entries:
             for entry, answer in zip(entries, await ledger.post(tx, entries, self.now), strict=True):
