@@ -152,7 +152,7 @@ WHAT_A_CASE_MEANS = {
         "Was a database restored, or does another system share our merchant account? Find the owner of the money.",
     ),
     "refund_refused": (
-        "The payment firm will not give the money back (cash never goes back this way).",
+        "The payment firm will not give the money back.",
         "Find out why with the firm's own page; pay the person another way and note it here.",
     ),
     "empty_float": (
