@@ -62,7 +62,7 @@ class ShopWorld(FixedWorld):
         for work in self.started:
             work.close()
         self.started = []
-        self._due = [due for due in self._due if "ShopWorld.start" not in due[2].__qualname__]
+        self._due = [due for due in self._due if "ShopWorld.start" not in getattr(due[2], "__qualname__", "")]
 
     async def send(self, request: Request) -> Response:
         if any(request.url.startswith(address) for address in self.unplugged):

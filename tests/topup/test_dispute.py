@@ -1,5 +1,6 @@
 """Disputes: a payer's bank takes money back, the order stands still, the bank decides, and nothing is counted twice."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -7,7 +8,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from tests.topup.shop import Lossy, Shop, captured, table
+from tests.topup.shop import US, Lossy, Shop, captured, table
 
 from refill import cases
 from refill.cases import CaseRow
@@ -15,13 +16,14 @@ from refill.errors import CannotHappen
 from refill.money import money
 from refill.operators import Delivery
 from refill.outcome import Done, Refused, Unknown
-from refill.payments import Dispute, RawNotice
-from refill.payments.card import Card, signature
+from refill.payments import Dispute, RawNotice, methods_by_name
+from refill.simulators.card import CardSimulator
 from refill.topup import Order, Rules, Worker, flow
 from refill.topup.check import check
 from refill.topup.order import Chargeback
 
 HOUR, DAY = 3600, 86_400
+STRIPE = "https://stripe.example"
 
 
 @pytest.fixture
@@ -517,67 +519,146 @@ async def test_a_dispute_whose_commit_was_lost_is_kept_once(shop: Shop, db: Loss
 # ------------------------------------------------------------------ by notice
 
 
-async def stripe_says(shop: Shop, order_id: str, state: str, transaction: str, id_: str) -> tuple[int, bytes]:
-    """A signed event of Stripe's about a disputed payment; theirs names the payment, never our order."""
-    kind = "created" if state == "needs_response" else "closed"
-    about = {
-        "id": "dp_1",
-        "object": "dispute",
-        "amount": 700,
-        "currency": "cny",
-        "evidence_details": {"due_by": int(shop.world.now().timestamp()) + 7 * DAY},
-        "payment_intent": transaction,
-        "reason": "fraudulent",
-        "status": state,
-    }
-    event = {"id": id_, "object": "event", "livemode": False, "type": f"charge.dispute.{kind}"}
-    body = json.dumps({**event, "data": {"object": about}}).encode()
-    raw = RawNotice(body, {"stripe-signature": signature("whsec_1", body, shop.world.now())}, shop.world.now())
-    return await flow.receive_notice(shop.trade, "card", raw)
+class CardShop:
+    """A shop that takes cards too, with Stripe at the other end of the wire."""
+
+    def __init__(self, shop: Shop) -> None:
+        self.shop = shop
+        self.stripe = CardSimulator(
+            **shop.world.surroundings(),
+            secret_key="sk_test_simulated",
+            webhook_secret="whsec_simulated",
+            base_url=STRIPE,
+            webhook_url=f"{US}/callbacks/card",
+        )
+        shop.world.route(STRIPE, self.stripe.handle)
+        settings = {"card_secret_key": "sk_test_simulated", "card_webhook_secret": "whsec_simulated"}
+        card = methods_by_name({**settings, "card_api_base": STRIPE})["card"]
+        shop.trade = replace(shop.trade, methods={**shop.trade.methods, "card": card})
+        shop.worker = Worker(shop.trade)
+
+    async def paid(self, typed: str = "139 1234 5678") -> Order:
+        """A guest's order that a card paid; its notice has arrived."""
+        order = await self.shop.placed(self.shop.ask(typed))
+        await flow.invite(self.shop.trade, order.id, "card", return_url=US)
+        assert self.stripe.pay(f"{order.id}p1")
+        await self.shop.world.advance(0)
+        return await self.shop.order(order.id)
+
+    async def disputed(self, order_id: str) -> None:
+        assert self.stripe.dispute(f"{order_id}p1")
+        await self.shop.world.advance(0)
+
+    async def decided(self, order_id: str, *, won: bool) -> None:
+        assert self.stripe.close_dispute(f"{order_id}p1", won)
+        await self.shop.world.advance(0)
 
 
 @pytest.fixture
-async def with_cards(shop: Shop) -> Shop:
-    """A shop that takes cards too."""
-    card = Card("sk_test_1", ("whsec_1",))
-    shop.trade = replace(shop.trade, methods={**shop.trade.methods, "card": card})
-    shop.worker = Worker(shop.trade)
-    return shop
+def cards(shop: Shop) -> CardShop:
+    return CardShop(shop)
 
 
-async def paid_by_card(shop: Shop) -> str:
-    """A guest's order of ten yuan that a card paid."""
-    order = await shop.placed(shop.ask(face="50.00 CNY"))
-    await shop.sql(
-        """INSERT INTO topup_payment (cell, order_id, n, method, scene, reference, minor, currency, state, opened_at,
-                                      expires_at) SELECT cell, id, 1, 'card', 'page', id || 'p1', price_minor, currency,
-                                      'open', created_at, expires_at FROM topup_order WHERE id = :id""",
-        id=order.id,
-    )
-    await flow.pay(shop.trade, [captured(f"{order.id}p1", "49.90 CNY", method="card", number="pi_1")])
-    return order.id
+@pytest.mark.parametrize(
+    ("won", "end", "lost"),
+    [(True, "captured/delivered 0 final", "0.00"), (False, "refunded/delivered 4990 final", "-49.90")],
+)
+async def test_a_card_is_disputed_at_stripe_and_the_bank_decides(
+    shop: Shop, cards: CardShop, won: bool, end: str, lost: str
+) -> None:
+    order = await cards.paid()
+    await shop.wait(11 * 60)
+    await cards.disputed(order.id)
+    assert await standing(shop, order.id) == "disputed/delivered 0 pending"
+    row = await the_dispute(shop, order.id)
+    assert row.evidence_by is not None and row.evidence_by > shop.world.now()
+    assert (await case(shop, order.id)).due_at == row.evidence_by
+    await cards.decided(order.id, won=won)
+    assert await standing(shop, order.id) == end
+    assert await rests(shop, "disputes:card", "loss:chargeback") == ["0.00", lost]
+    remarks = [notice.remark for notice in (await shop.timeline(order.id)).notices]
+    assert remarks == ["paid", "dispute opened", "dispute won" if won else "dispute lost"]
 
 
-async def test_a_notice_of_a_dispute_is_kept_shown_and_believed_once(with_cards: Shop) -> None:
-    shop = with_cards
-    order_id = await paid_by_card(shop)
-    for _ in range(2):
-        assert await stripe_says(shop, order_id, "needs_response", "pi_1", "evt_1") == (200, b"received")
-    assert await standing(shop, order_id) == "disputed/ready 0 pending"
-    (notice,) = (await shop.timeline(order_id)).notices
-    assert (notice.source, notice.remark, notice.seen) == ("payments:card", "dispute opened", 2)
-    assert await stripe_says(shop, order_id, "won", "pi_1", "evt_2") == (200, b"received")
-    assert await standing(shop, order_id) == "captured/ready 0 pending"
+async def test_a_card_that_is_disputed_at_once_buys_nothing(shop: Shop, cards: CardShop) -> None:
+    order = await cards.paid()
+    await cards.disputed(order.id)
+    await shop.wait(2 * DAY)
+    await cards.decided(order.id, won=False)
+    await shop.wait(DAY)
+    assert await standing(shop, order.id) == "refunded/failed 4990 final"
+    assert shop.northtel.credits == [] and cards.stripe.refunds == []
+    assert await rests(shop, "clearing:card", "owed:customers") == ["0.00", "0.00"]
+
+
+@pytest.mark.parametrize("won", [True, False])
+async def test_a_refund_that_stripe_refuses_because_of_a_dispute(shop: Shop, cards: CardShop, won: bool) -> None:
+    order = await cards.paid("139 1234 0003")
+    shop.world.clock += timedelta(minutes=10)
+    await shop.tick()
+    assert (await shop.refund(order.id)).state == "due"
+    await cards.disputed(order.id)
+    await shop.wait(HOUR)
+    assert (await shop.refund(order.id)).state == "stuck"
+    assert await standing(shop, order.id) == "refund_pending/failed 0 pending"
+    await cards.decided(order.id, won=won)
+    end = "refund_pending/failed 0 pending" if won else "refunded/failed 4990 final"  # a person is called already
+    assert await standing(shop, order.id) == end
+    assert "refund_refused" in await shop.cases(order.id)
+
+
+async def test_the_same_notice_of_a_dispute_again_moves_nothing(shop: Shop, cards: CardShop) -> None:
+    order = await cards.paid()
+    await cards.disputed(order.id)
+    body = [sent for sent in shop.world.sent if sent.url.endswith("/callbacks/card")][-1]
+    for _ in range(3):
+        answer = await flow.receive_notice(shop.trade, "card", RawNotice(body.body, body.headers, shop.world.now()))
+        assert answer == (200, b"received")
+    assert await shop.story(order.id) == "placed paid disputed#1"
+    assert (await shop.timeline(order.id)).notices[-1].seen == 4
 
 
 async def test_a_notice_of_a_dispute_about_nothing_of_ours_is_shown_to_a_person_and_asked_for_again(
-    with_cards: Shop,
+    shop: Shop, cards: CardShop
 ) -> None:
-    shop = with_cards
-    order_id = await paid_by_card(shop)
-    assert (await stripe_says(shop, order_id, "needs_response", "pi_9", "evt_9"))[0] == 503
-    assert await shop.cases("payments:card evt_9") == ["stranger"]
-    assert await standing(shop, order_id) == "captured/ready 0 pending"
+    order = await cards.paid()
+    await shop.sql("UPDATE topup_capture SET transaction = 'pi_other', cell = 1")
+    await cards.disputed(order.id)
+    notice = [sent for sent in shop.world.sent if sent.url.endswith("/callbacks/card")][-1]
+    raw = RawNotice(notice.body, notice.headers, shop.world.now())
+    assert (await flow.receive_notice(shop.trade, "card", raw))[0] == 503
+    their_id = json.loads(notice.body)["id"]
+    assert await shop.cases(f"payments:card {their_id}") == ["stranger"]
+    assert await standing(shop, order.id) == "captured/ready 0 pending"
+
+
+# ------------------------------------------------------------------ at the very same moment
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_the_bank_the_worker_and_staff_at_the_very_same_moment(shop: Shop, seed: int) -> None:
+    order = await shop.guest_pays()
+    asked = await flow.refund(shop.trade, order.id, money("49.90 CNY"), "x", "wang")
+    shop.world.clock += timedelta(minutes=10)
+    meet = [
+        says(shop, order.id, "opened"),
+        says(shop, order.id, "opened"),
+        shop.worker.tick(),
+        flow.confirm_refund(shop.trade, order.id, asked.n, "li"),
+        flow.cancel(shop.trade, order.id),
+    ]
+    Random(seed).shuffle(meet)
+    for answer in await asyncio.gather(*meet, return_exceptions=True):
+        assert not isinstance(answer, Exception) or isinstance(answer, CannotHappen), answer
+    await shop.wait(HOUR)
+    assert await check(shop.db, lambda done, of: None) == []
+    await says(shop, order.id, "lost")
+    await shop.wait(HOUR)
+    given = sum(credit.face_minor for credit in shop.northtel.credits)
+    row, order = await the_dispute(shop, order.id), await shop.order(order.id)
+    assert given in (0, 5000) and not (given and sent_back(shop))
+    assert (order.refunded_minor, order.certainty) == (4990, "final")
+    assert sent_back(shop) + row.counted_minor == 4990
 
 
 # ------------------------------------------------------------------ any order of things
