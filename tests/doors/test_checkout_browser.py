@@ -124,6 +124,13 @@ def test_at_a_desk_the_firms_page_is_the_second_way(
     credited(desk)
 
 
+def test_at_a_desk_a_card_is_taken_on_the_firms_page(desk: Page, house: House, numbers: Callable[[], str]) -> None:
+    choose(desk, numbers())
+    order(desk, "card")
+    pay_at_gateway(desk, house)
+    credited(desk)
+
+
 # ------------------------------------------------------------------ vouchers and wallet
 
 
