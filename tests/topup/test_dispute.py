@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
+import psycopg
 import pytest
 from tests.topup.shop import US, Lossy, Shop, captured, table
 
@@ -514,6 +515,36 @@ async def test_a_dispute_whose_commit_was_lost_is_kept_once(shop: Shop, db: Loss
         await says(shop, order.id, state)
     assert await standing(shop, order.id) == "refunded/delivered 4990 final"
     assert await rests(shop, "disputes:alipay", "loss:chargeback") == ["0.00", "-49.90"]
+
+
+BROKEN = """
+    INSERT INTO topup_dispute SELECT * FROM topup_dispute        | duplicate key
+    UPDATE topup_dispute SET state = 'perhaps'                   | check constraint
+    UPDATE topup_dispute SET minor = 0                           | check constraint
+    UPDATE topup_dispute SET counted_minor = 1                   | check constraint
+    UPDATE topup_dispute SET counted_minor = -1                  | check constraint
+    UPDATE topup_dispute SET state = 'lost'                      | check constraint
+    UPDATE topup_dispute SET decided_at = opened_at              | check constraint
+    UPDATE topup_dispute SET state = 'won', decided_at = opened_at, counted_minor = 1 | check constraint
+    UPDATE topup_dispute SET state = 'lost', decided_at = opened_at, counted_minor = minor + 1 | check constraint
+"""
+
+
+@pytest.mark.parametrize("line", [line.strip() for line in BROKEN.strip().splitlines()])
+async def test_what_no_program_can_do_to_a_dispute(shop: Shop, dsn: str, line: str) -> None:
+    await says(shop, (await shop.guest_pays()).id, "opened")
+    statement, refusal = (cell.strip() for cell in line.split("|"))
+    with psycopg.connect(dsn) as connection, pytest.raises(psycopg.Error, match=refusal):
+        connection.execute(statement.encode())
+
+
+async def test_one_payment_of_an_order_is_disputed_once(shop: Shop, dsn: str) -> None:
+    await says(shop, (await shop.guest_pays()).id, "opened")
+    with psycopg.connect(dsn) as connection:
+        connection.execute("CREATE TEMPORARY TABLE second AS SELECT * FROM topup_dispute")
+        connection.execute("UPDATE second SET n = 2")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("INSERT INTO topup_dispute SELECT * FROM second")
 
 
 # ------------------------------------------------------------------ by notice

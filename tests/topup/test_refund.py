@@ -324,12 +324,29 @@ async def test_nobody_confirms_their_own_refund(shop: Shop, by: str) -> None:
     assert (await proposal(shop, order_id)).state == "open"
 
 
-async def test_not_even_the_database_lets_one_person_decide_alone(shop: Shop, dsn: str) -> None:
-    """I12."""
+BROKEN = """
+    UPDATE topup_proposal SET state = 'confirmed', decided_by = 'wang', decided_at = asked_at | check constraint
+    UPDATE topup_proposal SET state = 'confirmed'                  | check constraint
+    UPDATE topup_proposal SET state = 'confirmed', decided_by = 'li' | check constraint
+    UPDATE topup_proposal SET decided_by = 'li'                    | check constraint
+    UPDATE topup_proposal SET state = 'perhaps'                    | check constraint
+    UPDATE topup_proposal SET minor = 0                            | check constraint
+    UPDATE topup_proposal SET why = ''                             | check constraint
+    UPDATE topup_proposal SET asked_by = ''                        | check constraint
+    INSERT INTO topup_proposal SELECT * FROM topup_proposal        | duplicate key
+    INSERT INTO topup_proposal (cell, order_id, n, minor, currency, why, asked_by, asked_at, state)
+      SELECT cell, order_id, 2, minor, currency, why, asked_by, asked_at, state FROM topup_proposal | topup_proposal_open
+"""
+
+
+@pytest.mark.parametrize("line", BROKEN.replace("\n      ", " ").strip().splitlines())
+async def test_what_no_program_can_do_to_a_proposal(shop: Shop, dsn: str, line: str) -> None:
+    """I12: not even the database lets one person decide alone."""
     order_id = await delivered(shop)
     await flow.refund(shop.trade, order_id, PRICE, "nice", "wang")
-    with psycopg.connect(dsn) as connection, pytest.raises(psycopg.errors.CheckViolation):
-        connection.execute("UPDATE topup_proposal SET state = 'confirmed', decided_by = 'wang', decided_at = asked_at")
+    statement, says = (cell.strip() for cell in line.split("|"))
+    with psycopg.connect(dsn) as connection, pytest.raises(psycopg.Error, match=says):
+        connection.execute(statement.encode())
 
 
 async def test_a_refund_is_confirmed_once_however_often_it_is_clicked(shop: Shop, db: Lossy) -> None:
