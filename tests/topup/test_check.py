@@ -5,6 +5,8 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from tests.topup.shop import Shop, captured
 
+from refill.money import money
+from refill.payments import Dispute
 from refill.topup import flow
 from refill.topup.check import check, replay
 
@@ -91,6 +93,24 @@ async def test_money_that_was_paid_to_an_order_without_an_entry_is_found(shop: S
     await flow.pay(shop.trade, [captured(f"{order.id}p1", "1.00 CNY")])
     tamper(dsn, "UPDATE topup_capture SET minor = 200")
     assert any(line.startswith("I4") and order.id in line for line in await findings(shop))
+
+
+@pytest.mark.parametrize(
+    ("state", "change", "says"),
+    [
+        ("opened", "minor = minor - 1", "holds 4990 as disputed, and 4989 is"),
+        ("lost", "counted_minor = 0", "gave back 0, refunded 4990"),
+    ],
+)
+async def test_a_dispute_that_the_book_tells_otherwise_is_found(
+    shop: Shop, dsn: str, state: str, change: str, says: str
+) -> None:
+    order = await shop.guest_pays()
+    transaction = shop.alipay.trades[f"{order.id}p1"].trade_no
+    await flow.dispute(shop.trade, "alipay", Dispute(transaction, state, money("49.90 CNY"), "fraudulent"))
+    assert await findings(shop) == []
+    tamper(dsn, f"UPDATE topup_dispute SET {change}")
+    assert any(line.startswith("I4") and says in line for line in await findings(shop))
 
 
 def test_events_of_one_moment_may_stand_in_any_order() -> None:
