@@ -387,6 +387,7 @@ def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., A
             await people(scope, receive, send)
 
     app.hot = machines.hot if settings.doors == "all" else {}  # type: ignore[attr-defined]  # for machines.quick
+    app.close = machines.close  # type: ignore[attr-defined]
     return app
 
 
@@ -406,8 +407,9 @@ async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, No
 
     settings = house.settings
     secret_key = house.trade.vault.digest("django", b"secret key") * 2
+    open_doors = doors(house, secret_key, stop)
     config = uvicorn.Config(
-        doors(house, secret_key, stop),
+        open_doors,
         host=settings.host,
         port=settings.port,
         http=PatientHttp,
@@ -435,6 +437,7 @@ async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, No
         raise SettingsError(
             f"REFILL_PORT: port {settings.port} on {settings.host} is in use; choose another."
         ) from None
+    await open_doors.close()  # type: ignore[attr-defined]  # a batch that is under way is still committed
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -11,7 +11,7 @@ from refill import numbers
 from refill.money import money
 from refill.operators import Delivery
 from refill.outcome import Done, Refused, Unknown
-from refill.topup import flow
+from refill.topup import flow, store
 from refill.topup.order import Attempt
 
 HOUR, DAY = 3600, 86_400
@@ -622,3 +622,12 @@ async def test_a_person_who_was_erased_while_we_did_not_know_is_refunded_at_the_
     await shop.wait(DAY + 60)
     assert len(shop.world.sent) == asked
     assert (await shop.order(order.id)).certainty == "provisional"
+
+
+async def test_nobody_looks_at_an_erased_persons_unknown_order_for_ever(shop: Shop) -> None:
+    order = await shop.sent("139 1234 0021")
+    number = shop.number("139 1234 0021")
+    await shop.db.transaction(lambda tx: numbers.erase(tx, number))
+    await shop.wait(DAY + shop.trade.rules.chase_after_deadline.total_seconds() + 2 * 3600)
+    dossier = await store.dossier(shop.trade, order.id)
+    assert [attempt.inquire_at for attempt in dossier.attempts] == [None]

@@ -133,7 +133,7 @@ class Can:
     query: bool = True
     barcode: bool = False
     statement: bool = False
-    inside: bool = False  # paid on our own page, at once: the door calls `flow.pay_inside`, and nobody is invited elsewhere
+    inside: bool = False  # paid on our own page by `flow.pay_inside`; nobody is invited elsewhere
     scenes: tuple[str, ...] = ("page",)
 
 

@@ -210,9 +210,7 @@ def _refused(
 
 
 def _unsure(changes: Changes, order: Order, attempt: Attempt, doubt: Unknown) -> None:
-    wait = after(states.INQUIRE, attempt.inquiries)
-    give_up = order.deadline and order.deadline + changes.rules.chase_after_deadline
-    ask_again = changes.now + wait if give_up is None or changes.now + wait < give_up else None
+    ask_again = states.next_inquiry(order, changes.rules, changes.now + after(states.INQUIRE, attempt.inquiries))
     changes.keep_attempt(replace(attempt, state="unknown", inquire_at=ask_again, code=doubt.code or attempt.code))
     if doubt.code:
         says = f"{attempt.supplier} answered with a code that is in no table of ours: {doubt.code[:40]}."

@@ -140,6 +140,13 @@ def due_of(dossier: Dossier, rules: Rules) -> datetime | None:
     return min((timer for timer in timers if timer is not None), default=None)
 
 
+def next_inquiry(order: Order, rules: Rules, at: datetime) -> datetime | None:
+    """`at`, unless by then nobody asks any more what became of the order."""
+    if order.deadline is not None and at >= order.deadline + rules.chase_after_deadline:
+        return None
+    return at
+
+
 def next_poll(payment: Payment, order: Order, now: datetime) -> datetime:
     """When to ask the gateway next: by the schedule, but not later than the moment in which the order lapses."""
     planned = now + after(POLL, payment.polls)

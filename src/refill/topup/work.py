@@ -233,8 +233,10 @@ def _prepare_inquiry(
         # The inquiry may end in sending again under the same reference, so the hard end moves with it.
         hard_end = max(hard_end, send_before + timedelta(seconds=flags.timeout_s))
     wait = after(states.INQUIRE, attempt.inquiries) + timedelta(seconds=flags.timeout_s)
-    asked = replace(attempt, inquiries=attempt.inquiries + 1, inquire_at=now + wait, hard_end=hard_end)
+    erased = order.number not in msisdns  # then nobody is asked, and the deadline decides
+    ask_again = states.next_inquiry(order, trade.rules, now + wait) if erased else now + wait
+    asked = replace(attempt, inquiries=attempt.inquiries + 1, inquire_at=ask_again, hard_end=hard_end)
     changes.keep_attempt(asked)
-    if order.number not in msisdns:
+    if erased:
         return None
     return ToInquire(asked, recharge_of(order, asked, msisdns[order.number].digits, send_before), resend)
