@@ -188,7 +188,6 @@ async def _give(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> 
         elif line.subscriber is not None:
             at_home.append((order, line.subscriber))
     await vouchers.spend(tx, [(line.voucher, line.ask.id) for line in lines if line.voucher], now)
-    await changes.post(tx)  # first of all: accounts are locked before subscribers
     credits = [home.HomeCredit(subscriber, order.days, order.policy) for order, subscriber in at_home]
     ends = await home.extend(tx, credits, now)
     valid_until = {order.id: end for (order, _), end in zip(at_home, ends, strict=True)}
