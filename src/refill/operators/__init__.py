@@ -6,7 +6,17 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
 
-from refill.operators.supplier import Delivery, Example, Flags, Recharge, Supplier, SupplierNotice
+from refill.operators.supplier import (
+    Delivery,
+    Example,
+    Flags,
+    Priced,
+    PriceLine,
+    PriceList,
+    Recharge,
+    Supplier,
+    SupplierNotice,
+)
 from refill.settings import PortSetting
 
 GROUP = "refill.operators"  # entry points of other people's packages: each names a module such as ours
@@ -40,6 +50,9 @@ __all__ = [
     "Delivery",
     "Example",
     "Flags",
+    "PriceLine",
+    "PriceList",
+    "Priced",
     "Recharge",
     "Supplier",
     "SupplierNotice",

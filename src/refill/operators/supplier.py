@@ -1,11 +1,15 @@
-"""The port of an operator's supplier: how credit is ordered, how we ask what became of it."""
+"""The port of an operator's supplier: how credit is ordered, how we ask what became of it, what it costs."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
-from refill.money import Money
+import msgspec
+
+from refill.errors import NotAnAmount
+from refill.money import EXPONENT, Money, amount
 from refill.outcome import Outcome
 from refill.world import Request, Response, World
 
@@ -90,6 +94,102 @@ class Supplier(Protocol):
         self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
     ) -> SupplierNotice:
         """Verifies a callback on its raw bytes; with `received_at` also its age. Raises NotVerified."""
+
+
+class PriceLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing on a supplier's price list, in the supplier's own words: `operator` and `product` are its ids.
+
+    kind fixed: `face` costs `cost`. kind range: from `face` at `cost` to `most` at `most_cost`, both ends included.
+    The cost may be in another currency than the face. `product` is what `Recharge.product` would have to lead to.
+    """
+
+    operator: str
+    product: str
+    kind: Literal["fixed", "range"]
+    face: Money
+    cost: Money
+    most: Money | None = None
+    most_cost: Money | None = None
+    country: str = ""  # ISO 3166-1, two letters; "" when they do not tell
+    name: str = ""
+
+
+class PriceList(msgspec.Struct, frozen=True):
+    """What a supplier sells us. `unread`: their ids of what is on it and cannot be read, such as an unknown currency."""
+
+    lines: tuple[PriceLine, ...]
+    unread: tuple[str, ...] = ()
+
+
+class Priced(Protocol):
+    """What a supplier that hands out its price list through the wire has beside the port itself."""
+
+    async def price_list(self, world: World) -> Outcome[PriceList]:
+        """The whole list, however many requests it takes; Unknown when any of it cannot be had. Never Refused."""
+
+
+# ------------------------------------------------------------------ reading answers exactly
+
+
+class Number(str):
+    """A JSON number in its own digits: "12.50" stays "12.50" and never becomes a float."""
+
+    __slots__ = ()
+
+
+def json_value(body: bytes) -> Any:
+    """JSON in which every number is a Number and no object names a member twice.
+
+    Raises ValueError, or RecursionError for a very deep one.
+    """
+    return json.loads(
+        body.decode("utf-8"),
+        object_pairs_hook=_once,
+        parse_float=Number,
+        parse_int=Number,
+        parse_constant=_no_constant,
+    )
+
+
+def exactly(number: object, currency: object) -> Money:
+    """A JSON number or decimal string as an amount above zero: 12.5, "12.50" and 12.5000 are the same.
+
+    Refuses what has more decimals than the currency, zero, signs and exponents. Raises NotAnAmount.
+    """
+    text = number if isinstance(number, str) and len(number) <= 40 else None
+    if text is not None and "." in text:
+        text = text.rstrip("0").removesuffix(".")
+    return amount(text, currency)
+
+
+def nearly(number: object, currency: object) -> Money:
+    """A cost or balance of theirs, which may be zero, negative, or finer than our minor units: those round half to even.
+
+    Raises NotAnAmount.
+    """
+    text = number if isinstance(number, str) and len(number) <= 40 else ""
+    digits = text.removeprefix("-")
+    whole, _, part = digits.partition(".")
+    if not (whole + part).isascii() or not (whole + part).isdigit() or not whole or currency not in EXPONENT:
+        raise NotAnAmount(f"{text[:20]!r} {str(currency)[:8]} is not an amount.")
+    scale = 10 ** len(part)
+    minor, rest = divmod(int(whole + part) * 10 ** EXPONENT[str(currency)], scale)
+    minor += 2 * rest > scale or (2 * rest == scale and minor % 2)
+    return Money(-minor if text.startswith("-") else minor, str(currency))
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("it names a member twice")
+    return members
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"{word} is not a number")
+
+
+# ------------------------------------------------------------------ examples
 
 
 @dataclass(frozen=True, slots=True)
