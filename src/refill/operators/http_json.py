@@ -24,9 +24,9 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from refill.errors import BadInput, NotAnAmount, NotVerified
+from refill.errors import NotAnAmount, NotVerified
 from refill.money import Money, amount
-from refill.operators.supplier import Delivery, Example, Flags, Recharge, Supplier, SupplierNotice
+from refill.operators.supplier import Delivery, Example, Flags, Recharge, Said, Supplier, SupplierNotice, names_in
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.settings import PortSetting
 from refill.world import NoAnswer, NotSent, Request, Response, World, call
@@ -195,36 +195,12 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
     `…_dedups` (yes | no) and `…_not_found_final_s` (seconds, or never).
     Optional: `…_can_reverse`, `…_timeout_s`, `…_client`.
     """
-    return [_one(name, settings) for name in settings.get("http_json_suppliers", "").replace(",", " ").split()]
+    return [_one(Said("http_json", name, settings)) for name in names_in(settings, "http_json")]
 
 
-def _one(name: str, settings: Mapping[str, str]) -> Supplier:
-    def said(what: str, default: str | None = None) -> str:
-        value = settings.get(f"http_json_{name}_{what}", default)
-        if not value:
-            raise BadInput(f"The setting http_json_{name}_{what} is missing; the supplier {name} needs it.")
-        return value
-
-    def yes(what: str, default: str | None = None) -> bool:
-        value = said(what, default)
-        if value not in ("yes", "no"):
-            raise BadInput(f"The setting http_json_{name}_{what} is {value!r}; write yes or no.")
-        return value == "yes"
-
-    def seconds(what: str, default: str | None = None) -> int:
-        value = said(what, default)
-        if not re.fullmatch(r"[0-9]{1,8}", value):
-            raise BadInput(f"The setting http_json_{name}_{what} is {value!r}; write whole seconds.")
-        return int(value)
-
-    never = said("not_found_final_s") == "never"
-    flags = Flags(
-        dedups_our_reference=yes("dedups"),
-        not_found_is_final_after=None if never else timedelta(seconds=seconds("not_found_final_s")),
-        can_reverse=yes("can_reverse", "no"),
-        timeout_s=seconds("timeout_s", "30"),
-    )
-    return HttpJson(name, said("url"), said("secret").encode(), flags, said("client", "refill"))
+def _one(said: Said) -> Supplier:
+    flags = said.flags(can_reverse=said.yes("can_reverse", "no"))
+    return HttpJson(said.name, said.text("url"), said.text("secret").encode(), flags, said.text("client", "refill"))
 
 
 def EXAMPLES() -> tuple[Supplier, list[Example]]:

@@ -1,6 +1,7 @@
 """The port of an operator's supplier: how credit is ordered, how we ask what became of it, what it costs."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -8,7 +9,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from refill.errors import NotAnAmount
+from refill.errors import BadInput, NotAnAmount
 from refill.money import EXPONENT, Money, amount
 from refill.outcome import Outcome
 from refill.world import Request, Response, World
@@ -126,6 +127,54 @@ class Priced(Protocol):
 
     async def price_list(self, world: World) -> Outcome[PriceList]:
         """The whole list, however many requests it takes; Unknown when any of it cannot be had. Never Refused."""
+
+
+# ------------------------------------------------------------------ settings of several suppliers of one kind
+
+
+def names_in(settings: Mapping[str, str], kind: str) -> list[str]:
+    """The suppliers that the setting `<kind>_suppliers` names, such as "northtel, southtel"."""
+    return settings.get(f"{kind}_suppliers", "").replace(",", " ").split()
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the settings say of one of them: `Said("http_json", "northtel", settings).text("url")`. All raise BadInput."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, str]
+
+    def text(self, what: str, default: str | None = None) -> str:
+        """The setting `<kind>_<name>_<what>`; without a default it must be there."""
+        value = self.settings.get(f"{self.kind}_{self.name}_{what}", default)
+        if value is None or (not value and default is None):
+            raise BadInput(f"The setting {self.kind}_{self.name}_{what} is missing; the supplier {self.name} needs it.")
+        return value
+
+    def yes(self, what: str, default: str | None = None) -> bool:
+        """A setting that is yes or no."""
+        value = self.text(what, default)
+        if value not in ("yes", "no"):
+            raise BadInput(f"The setting {self.kind}_{self.name}_{what} is {value!r}; write yes or no.")
+        return value == "yes"
+
+    def seconds(self, what: str, default: str | None = None) -> int:
+        """A setting in whole seconds."""
+        value = self.text(what, default)
+        if not re.fullmatch(r"[0-9]{1,8}", value):
+            raise BadInput(f"The setting {self.kind}_{self.name}_{what} is {value!r}; write whole seconds.")
+        return int(value)
+
+    def flags(self, *, can_reverse: bool, timeout_s: str = "30") -> Flags:
+        """The flags that have no default because money hangs on them, and the hard end of one request."""
+        never = self.text("not_found_final_s") == "never"
+        return Flags(
+            dedups_our_reference=self.yes("dedups"),
+            not_found_is_final_after=None if never else timedelta(seconds=self.seconds("not_found_final_s")),
+            can_reverse=can_reverse,
+            timeout_s=self.seconds("timeout_s", timeout_s),
+        )
 
 
 # ------------------------------------------------------------------ reading answers exactly
