@@ -243,6 +243,22 @@ async def test_the_page_is_a_signed_address(scene: str, method: str, product: st
     }
 
 
+async def test_our_own_app_gets_a_signed_text_for_the_firms_app() -> None:
+    world = FixedWorld()
+    begun = await ALIPAY.begin(world, a_charge(scene="app"))
+    assert isinstance(begun, Done)
+    assert begun.reference.kind == "app"
+    assert world.sent == []
+    fields = dict(parse_qsl(begun.reference.url, strict_parsing=True))
+    signature = base64.b64decode(fields.pop("sign"))
+    message = "&".join(f"{name}={fields[name]}" for name in sorted(fields)).encode()
+    OURS.public_key().verify(signature, message, PKCS1v15(), SHA256())
+    assert fields["method"] == "alipay.trade.app.pay"
+    assert fields["notify_url"] == "https://us.example/n"
+    content = json.loads(fields["biz_content"])
+    assert (content["out_trade_no"], content["product_code"]) == ("pay_1", "QUICK_MSECURITY_PAY")
+
+
 async def test_a_subject_cannot_break_the_signed_text() -> None:
     begun = await ALIPAY.begin(FixedWorld(), a_charge(subject="A&total_amount=0.01/\ud800" + "长" * 300))
     assert isinstance(begun, Done)
@@ -252,15 +268,16 @@ async def test_a_subject_cannot_break_the_signed_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "reason"),
+    ("other", "expected"),
     [
-        ({"amount": money("49.80 USD")}, "Alipay takes yuan only"),
-        ({"expires_at": MORNING}, CLOSED),
-        ({"scene": "barcode"}, "Alipay has no scene 'barcode'"),
+        ({"amount": money("49.80 USD")}, Refused("Alipay takes yuan only")),
+        ({"expires_at": MORNING}, Refused(CLOSED)),
+        ({"scene": "jsapi"}, Refused("Alipay has no scene 'jsapi'")),
+        ({"scene": "barcode"}, Refused("Alipay needs auth_code for the scene 'barcode'", final=False)),
     ],
 )
-async def test_what_cannot_be_begun(other: dict[str, Any], reason: str) -> None:
-    assert await ALIPAY.begin(FixedWorld(), a_charge(**other)) == Refused(reason)
+async def test_what_cannot_be_begun(other: dict[str, Any], expected: Refused) -> None:
+    assert await ALIPAY.begin(FixedWorld(), a_charge(**other)) == expected
 
 
 # What the gateway answers
@@ -495,8 +512,55 @@ async def test_what_a_code_to_scan_comes_to(answer: Any, expected: object) -> No
     assert await ALIPAY.begin(gateway(answer), a_charge(scene="qr")) == expected
 
 
-async def test_without_a_connection_no_code_was_made() -> None:
-    assert await ALIPAY.begin(FixedWorld(), a_charge(scene="qr")) == Refused(NOT_SENT, final=False)
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (TRADE, Done(Invitation("paid"))),
+        ({**TRADE, "code": "10003", "msg": "order success pay inprocess"}, Done(Invitation("wait"))),
+        ({**TRADE, "out_trade_no": "pay_2"}, Unknown("Alipay's answer is about another payment.", "OTHER_TRADE")),
+        (no("ACQ.TRADE_HAS_SUCCESS"), Refused(ALREADY_PAID, "ACQ.TRADE_HAS_SUCCESS")),
+        (no("ACQ.TRADE_HAS_CLOSE"), Refused(CLOSED, "ACQ.TRADE_HAS_CLOSE")),
+        (
+            no("ACQ.PAYMENT_AUTH_CODE_INVALID"),
+            Refused("the payment code is used or has expired; ask for a fresh one", "ACQ.PAYMENT_AUTH_CODE_INVALID"),
+        ),
+        (
+            no("ACQ.BUYER_BALANCE_NOT_ENOUGH"),
+            Refused("the person's account holds too little", "ACQ.BUYER_BALANCE_NOT_ENOUGH"),
+        ),
+        # An earlier scan of ours may stand there, and may be paid.
+        (
+            no("ACQ.CONTEXT_INCONSISTENT"),
+            Unknown("Alipay does not say what became of it.", "ACQ.CONTEXT_INCONSISTENT"),
+        ),
+        (no("ACQ.SYSTEM_ERROR"), Unknown("Alipay does not say what became of it.")),
+        (no("isp.unknow-error", "20000"), Unknown("Alipay does not say what became of it.")),
+        (NoAnswer("reset"), Unknown("Alipay did not answer.")),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+async def test_what_a_code_read_at_the_till_comes_to(answer: Any, expected: object) -> None:
+    world = gateway(answer)
+    assert await ALIPAY.begin(world, a_charge(scene="barcode", auth_code="280061098828009406")) == expected
+    asked = dict(parse_qsl(urlsplit(world.sent[0].url).query))
+    assert (asked["method"], asked["notify_url"]) == ("alipay.trade.pay", "https://us.example/n")
+    assert "return_url" not in asked
+    assert "280061098828009406" not in world.sent[0].url
+    assert json.loads(dict(parse_qsl(world.sent[0].body.decode()))["biz_content"]) == {
+        "out_trade_no": "pay_1",
+        "total_amount": "49.80",
+        "subject": "手机充值 50 元",
+        "time_expire": "2026-11-22 10:15:00",
+        "scene": "bar_code",
+        "auth_code": "280061098828009406",
+        "product_code": "FACE_TO_FACE_PAYMENT",
+    }
+
+
+@pytest.mark.parametrize("scene", ["qr", "barcode"])
+async def test_without_a_connection_nothing_was_begun(scene: str) -> None:
+    begun = await ALIPAY.begin(FixedWorld(), a_charge(scene=scene, auth_code="280061098828009406"))
+    assert begun == Refused(NOT_SENT, final=False)
 
 
 # Keys

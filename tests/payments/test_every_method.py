@@ -9,7 +9,7 @@ from tests.worlds import MORNING, FixedWorld
 
 from refill.errors import NotVerified
 from refill.money import Money
-from refill.outcome import Done, Refused, Unknown
+from refill.outcome import NOT_SENT, Done, Refused, Unknown
 from refill.payments import (
     ABSENT,
     ALREADY_PAID,
@@ -172,6 +172,24 @@ async def test_beginning_twice_captures_nothing(method: Method) -> None:
         for _ in range(2):
             answer = await method.begin(FixedWorld(), a_charge(method, scene))
             assert isinstance(answer, Done) or (isinstance(answer, Refused) and not answer.final)
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_at_a_till_a_code_is_charged_or_asked_for_and_never_shown(method: Method) -> None:
+    assert method.can.barcode is ("barcode" in method.can.scenes)
+    if not method.can.barcode:
+        return
+    world, charge = FixedWorld(), a_charge(method, "barcode")
+    without = await method.begin(world, charge)
+    assert isinstance(without, Refused) and not without.final and world.sent == []
+    scanned = dataclasses.replace(charge, auth_code="288888888888888888")
+    assert "288888888888888888" not in repr(scanned)
+    for silent in NO_PROOF:
+        told = await method.begin(silent.values[0], scanned)
+        assert isinstance(told, Unknown), "perhaps the person has paid"
+        assert "288888888888888888" not in str(told)
+    assert await method.begin(world, scanned) == Refused(NOT_SENT, final=False)
+    assert not any("288888888888888888" in asked.url for asked in world.sent)
 
 
 @pytest.mark.parametrize("method", TALKERS)

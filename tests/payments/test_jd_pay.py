@@ -344,6 +344,11 @@ async def test_what_they_would_refuse_is_not_begun(other: dict[str, Any], reason
     assert await JD.begin(FixedWorld(), a_charge(**other)) == Refused(reason)
 
 
+async def test_a_till_that_read_no_code_may_read_again() -> None:
+    begun = await JD.begin(FixedWorld(), a_charge(scene="barcode"))
+    assert begun == Refused("JD Pay needs auth_code for the scene 'barcode'", final=False)
+
+
 # Answers
 
 

@@ -135,6 +135,61 @@ async def test_a_code_does_not_exist_until_somebody_scans_it() -> None:
     assert isinstance(await method.query(world, "pay_1"), Done)
 
 
+async def test_at_a_till_the_code_on_a_telephone_decides() -> None:
+    world, simulator, method, inbox = a_world()
+    page = (await get(world, f"{simulator.base_url}/code?last=1")).body.decode()
+    shown = re.search(r'alt="([0-9]{18})"', page)
+    assert shown and shown[1].endswith("1")
+    assert "data:image/svg+xml" in page
+
+    async def charged(reference: str, code: str) -> object:
+        return await method.begin(world, a_charge(reference, scene="barcode", auth_code=code))
+
+    code = simulator.payment_code()
+    assert await charged("till_1", code) == Done(Invitation("paid"))
+    assert isinstance(await method.query(world, "till_1"), Done)
+    assert isinstance(await charged("till_2", code), Refused), "a code pays once"
+    assert await charged("till_1", simulator.payment_code()) == Refused(ALREADY_PAID, "ACQ.TRADE_HAS_SUCCESS")
+    assert await charged("till_3", shown[1]) == Done(Invitation("wait"))
+    assert await method.query(world, "till_3") == Refused(WAITING, final=False)
+    assert simulator.pay("till_3")
+    assert await charged("till_4", simulator.payment_code("1")) == Done(Invitation("wait"))
+    assert isinstance(await method.close(world, "till_4"), Done), "nobody confirms it any more"
+    assert not simulator.pay("till_4")
+    for last in "23":
+        assert isinstance(await charged("till_5", simulator.payment_code(last)), Refused)
+    assert isinstance(await charged("till_5", "130061098828009400"), Refused), "a code of another firm's"
+    assert await method.query(world, "till_5") == Refused(ABSENT, "ACQ.TRADE_NOT_EXIST")
+    await world.advance()
+    assert [one.reference for one in simulator.captures] == ["till_1", "till_3"]
+    assert len(inbox.notices) == 2
+
+
+@pytest.mark.parametrize("trouble", ["lost", "error_after", "html", "truncated", "unsigned", "garbled"])
+async def test_a_till_that_hears_nothing_asks_and_finds_the_money(trouble: str) -> None:
+    world, simulator, method, _ = a_world()
+    simulator.troubles.plan(trouble, 1)
+    charge = a_charge(scene="barcode", auth_code=simulator.payment_code())
+    assert isinstance(await method.begin(world, charge), Unknown)
+    assert isinstance(await method.query(world, "pay_1"), Done)
+    assert await method.close(world, "pay_1") == Refused(ALREADY_PAID, "ACQ.TRADE_STATUS_ERROR")
+    assert simulator.refunds == [], "to ask and to close gives no money back"
+
+
+async def test_a_shops_app_hands_its_text_to_the_firms_app() -> None:
+    world, simulator, method, _ = a_world()
+    begun = await method.begin(world, a_charge(scene="app"))
+    assert isinstance(begun, Done)
+    assert await method.query(world, "pay_1") == Refused(ABSENT, "ACQ.TRADE_NOT_EXIST")
+    opened = await get(world, f"{simulator.base_url}/app?{begun.reference.url}")
+    assert (await world.send(Request("POST", f"{opened.headers['location']}/pay"))).status == 303
+    assert isinstance(await method.query(world, "pay_1"), Done)
+    bent = await get(world, f"{simulator.base_url}/app?{begun.reference.url.replace('49.80', '0.01')}")
+    assert b"isv.invalid-signature" in bent.body
+    no_browser = await get(world, f"{simulator.gateway_url}?{begun.reference.url}")
+    assert b"isv.invalid-method" in no_browser.body, "only the app knows this method"
+
+
 async def test_nobody_pays_after_it_expired() -> None:
     world, simulator, method, inbox = a_world()
     cashier = await opened(world, method, a_charge())
@@ -472,7 +527,19 @@ async def test_a_foreign_client_is_content_with_everything(served: Served, monke
         assert (await ask("api_alipay_trade_query", "sdk_2"))["trade_status"] == "TRADE_CLOSED"
         unknown = await ask("api_alipay_trade_query", "sdk_3")
         assert unknown["sub_code"] == "ACQ.TRADE_NOT_EXIST"
-    assert [one.reference for one in simulator.captures] == ["sdk_1"]
+
+        text = client.api_alipay_trade_app_pay("手机充值", "sdk_4", "30.00")
+        assert "¥ 30.00" in (await browser.get(f"{simulator.base_url}/app?{text}")).text
+
+        async def scan(reference: str, last: str) -> Any:
+            code = simulator.payment_code(last)
+            return await ask("api_alipay_trade_pay", reference, "bar_code", code, "手机充值", total_amount="30.00")
+
+        assert (await scan("sdk_5", "0"))["code"] == "10000"
+        assert (await scan("sdk_6", "1"))["code"] == "10003"
+        assert (await ask("api_alipay_trade_query", "sdk_6"))["trade_status"] == "WAIT_BUYER_PAY"
+        assert (await scan("sdk_7", "2"))["sub_code"] == "ACQ.BUYER_BALANCE_NOT_ENOUGH"
+    assert [one.reference for one in simulator.captures] == ["sdk_1", "sdk_5"]
 
 
 async def test_the_shown_pages_are_kept_from_scripts_and_caches(

@@ -139,7 +139,7 @@ class JdPay:
     timeout_s: float = 10.0
 
     name = NAME
-    can = Can(scenes=("page", "wap", "qr"), barcode=True, statement=True)
+    can = Can(scenes=("page", "wap", "qr", "barcode"), barcode=True, statement=True)
     currencies = frozenset({"CNY"})
 
     @classmethod
@@ -174,8 +174,10 @@ class JdPay:
                 return Done(Invitation("form", page, fields=fields))
             case "qr":
                 return await self._show_code(world, {**order, **lapses, "tradeType": "QR"})
-            case "barcode":
+            case "barcode" if charge.auth_code:
                 return await self._take_code(world, {**order, "token": charge.auth_code})
+            case "barcode":
+                return Refused("JD Pay needs auth_code for the scene 'barcode'", final=False)
             case _:
                 return Refused(f"JD Pay has no scene {charge.scene!r}")
 

@@ -22,7 +22,8 @@ class Charge:
     amount: Money
     subject: str  # what the person reads at the gateway, never a whole phone number
     expires_at: datetime
-    scene: str = "page"  # page | wap (a telephone's browser) | qr | jsapi (inside WeChat) | barcode (at a till) | till
+    # page | wap (a telephone's browser) | app (our own app) | qr | jsapi (inside WeChat) | barcode (at a till) | till
+    scene: str = "page"
     notify_url: str = ""
     return_url: str = ""
     payer_ip: str = ""  # for wap, where the firm asks for it
@@ -33,10 +34,10 @@ class Charge:
 @dataclass(frozen=True, slots=True)
 class Invitation:
     """Where the person pays: `redirect` is a page to open, `form` one to open by sending `fields` to it (POST), `qr` the
-    text of a QR code, `bridge` what our page hands to the firm's app around it, `wait`: the person confirms on their own
-    telephone, `paid`: nothing is left."""
+    text of a QR code, `bridge` what our page hands to the firm's app around it, `app` the text in `url` that our own app
+    hands to the firm's, `wait`: the person confirms on their own telephone, `paid`: nothing is left."""
 
-    kind: str  # redirect | form | qr | bridge | wait | paid
+    kind: str  # redirect | form | qr | bridge | app | wait | paid
     url: str = ""
     bridge: Mapping[str, str] = field(default_factory=dict, hash=False)
     fields: Mapping[str, str] = field(default_factory=dict, hash=False)  # of a form
@@ -180,6 +181,21 @@ class SendsStatements(Protocol):
         """Done(the file, as `read_statement` takes it); Refused(ABSENT) when there is none (yet); Unknown."""
 
 
+@runtime_checkable
+class AsksWho(Protocol):
+    """A method whose firm tells, in the browser of its own app, who the person is to our account there: for `jsapi`."""
+
+    @property
+    def asks_who(self) -> bool:
+        """Is everything set that the firm wants for it?"""
+
+    def who_url(self, return_url: str, state: str) -> str:
+        """Where to send the person, who comes back to `return_url` with `code` and our `state` (letters and digits)."""
+
+    async def who(self, world: World, code: str) -> Outcome[str]:
+        """Done(who the person is: a charge's `openid`); Refused when the code is spent or none of theirs; Unknown."""
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """One conversation of a method for the shelf's generic tests: what arrives and what we must make of it."""
@@ -195,6 +211,7 @@ __all__ = [
     "ALREADY_PAID",
     "CLOSED",
     "WAITING",
+    "AsksWho",
     "BadStatement",
     "Can",
     "Capture",

@@ -3,6 +3,10 @@
 Served by `refill simulator alipay`; the seeded simulator calls `handle` directly in virtual time. What truly happened
 stands in plain attributes: `captures`, `refunds`, `closed`; from another process, in the JSON of `GET /truth`.
 
+A person's telephone shows payment codes for a till on `/code`. A code has 16 to 24 digits, begins with 25 to 30 and pays
+once; its last digit decides: 1 the person confirms on `/cashier/…`, 2 holds too little money, 3 has expired, anything
+else pays at once. `/app?…` is what the firm's app does with the text that a shop's app hands to it.
+
 Trouble, by `troubles.plan(name, times)` or `troubles.chances[name]`: for answers `slow`, `lost`, `html`, `truncated`,
 `unsigned`, `error_before` and `error_after` (ACQ.SYSTEM_ERROR with or without doing it), `broke` (our balance there is
 too low for a refund); for notices `lose_notice`, `double_notice`, `late_notice`, `forge_notice`; `short_paid` (a cent
@@ -25,6 +29,7 @@ from string import Template
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import segno
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -49,6 +54,7 @@ REPEATS_S = (240, 600, 600, 3600, 7200, 21600, 54000)
 DEFAULT_LIFE = timedelta(days=15)
 FEE_PER_10000 = 60  # what the firm keeps of a payment, and gives back with a refund
 BILL_ADDRESS_LIVES = timedelta(seconds=30)
+_CODE = re.compile(r"(2[5-9]|30)[0-9]{14,22}")
 BILL_COLUMNS = (
     "支付宝交易号,商户订单号,业务类型,商品名称,创建时间,完成时间,门店编号,门店名称,操作员,终端号,对方账户,订单金额（元）,"
     "商家实收（元）,支付宝红包（元）,集分宝（元）,支付宝优惠（元）,商家优惠（元）,券核销金额（元）,券名称,"
@@ -183,6 +189,7 @@ class AlipaySimulator:
         self.refunds: list[Refunded] = []
         self.closed: dict[str, datetime] = {}  # by the merchant; expired trades are not listed
         self._refund_of: dict[tuple[str, str], int] = {}
+        self._used_codes: set[str] = set()
         self._bills: dict[str, tuple[date, datetime]] = {}  # by the secret part of an address: the day, and until when
 
     @property
@@ -204,6 +211,10 @@ class AlipaySimulator:
         self._announce(trade)
         return True
 
+    def payment_code(self, last: str = "0") -> str:
+        """A fresh code as a person's telephone shows it to a till."""
+        return f"28{self._dice.randrange(10**15):015d}{last}"
+
     # The wire
 
     async def handle(self, request: Request) -> Response:
@@ -217,6 +228,10 @@ class AlipaySimulator:
         if (request.method, path) == ("GET", "/truth"):
             captures, refunds = [one._asdict() for one in self.captures], [one._asdict() for one in self.refunds]
             return truth(captures=captures, refunds=refunds, closed=self.closed)
+        if (request.method, path) == ("GET", "/app"):
+            return await self._gateway(request, parts.query, in_app=True)
+        if path == "/code":
+            return self._telephone(dict(parse_qsl(parts.query)).get("last", "0"))
         if request.method == "GET" and path in self._bills:
             return self._download(path)
         match re.fullmatch(r"/(qr|cashier)/([0-9a-f]{32})(?:/(pay|leave))?", path):
@@ -224,15 +239,16 @@ class AlipaySimulator:
                 return self._person(request.method, found[1], found[2], found[3] or "")
         return self._index() if path in ("", "/") else _page(404, "没有这个页面 · No such page", "")
 
-    async def _gateway(self, request: Request, query: str) -> Response:
+    async def _gateway(self, request: Request, query: str, *, in_app: bool = False) -> Response:
         try:
             fields = _fields(query, request.body)
             method, content = self._checked(fields)
         except _No as no:
             return self._signed("error_response", no.said())
-        if method in ("alipay.trade.page.pay", "alipay.trade.wap.pay"):
+        if method in (("alipay.trade.app.pay",) if in_app else ("alipay.trade.page.pay", "alipay.trade.wap.pay")):
             return self._open_page(fields, content)
         answers = {
+            "alipay.trade.pay": self._take_code,
             "alipay.trade.precreate": self._precreate,
             "alipay.trade.query": self._query,
             "alipay.trade.close": self._close,
@@ -249,7 +265,7 @@ class AlipaySimulator:
             said = _No("ACQ.SYSTEM_ERROR", "系统错误", "20000").said()
         else:
             try:
-                said = {"code": "10000", "msg": "Success", **answers[method](fields, content)}
+                said = {"code": "10000", "msg": "Success"} | answers[method](fields, content)
             except _No as no:
                 said = no.said()
         if trouble == "error_after":
@@ -346,6 +362,25 @@ class AlipaySimulator:
     def _precreate(self, fields: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
         trade = self._new_trade(fields, content)
         return {"out_trade_no": trade.reference, "qr_code": f"{self.base_url}/qr/{trade.token}"}
+
+    def _take_code(self, fields: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
+        """A till's payment: money at once, or a person who is asked on their telephone."""
+        code = str(content.get("auth_code"))
+        if content.get("scene") != "bar_code":
+            raise _No("ACQ.INVALID_PARAMETER", "参数无效")
+        if not _CODE.fullmatch(code) or code in self._used_codes or code.endswith("3"):
+            raise _No("ACQ.PAYMENT_AUTH_CODE_INVALID", "支付授权码无效")
+        if code.endswith("2"):
+            raise _No("ACQ.BUYER_BALANCE_NOT_ENOUGH", "买家余额不足")
+        trade = self._new_trade(fields, content)
+        self._used_codes.add(code)
+        trade.opened = True
+        said = {"out_trade_no": trade.reference, "trade_no": trade.trade_no, "buyer_logon_id": "138****0000"}
+        if code.endswith("1"):
+            return said | {"code": "10003", "msg": "order success pay inprocess"}
+        self.pay(trade.reference)
+        paid = decimal_text(trade.paid_minor, "CNY")
+        return said | {"total_amount": paid, "receipt_amount": paid, "gmt_payment": _china(self._now())}
 
     def _query(self, fields: dict[str, str], content: dict[str, Any]) -> dict[str, Any]:
         trade = self._found(content)
@@ -546,6 +581,17 @@ class AlipaySimulator:
         )
         return _page(200, "确认付款 · Confirm payment", receipt + buttons)
 
+    def _telephone(self, last: str) -> Response:
+        """The code that a person holds up to the till, and what they may let it do."""
+        code = self.payment_code(last if re.fullmatch("[0-9]", last) else "0")
+        content = _template("alipay_code.html").substitute(
+            code=code,
+            shown=" ".join(code[at : at + 4] for at in range(0, len(code), 4)),
+            picture=segno.make(code, error="m").svg_data_uri(border=2, omitsize=True),
+            at=f"{self.base_url}/code",
+        )
+        return _page(200, "付款码 · Payment code", content)
+
     def _back(self, trade: Trade) -> str:
         """The merchant's own page with the gateway's signed word; a courtesy, never a proof of payment."""
         fields = {
@@ -570,13 +616,14 @@ class AlipaySimulator:
             "TRADE_CLOSED": "已关闭 · Closed",
         }
         rows = "".join(
-            f"<tr><td><code>{escape(trade.reference)}</code><td>{decimal_text(trade.amount_minor, 'CNY')}"
-            f"<td>{words[trade.state(self._now())]}"
+            f'<tr><td><a href="{self.base_url}/cashier/{trade.token}"><code>{escape(trade.reference)}</code></a>'
+            f"<td>{decimal_text(trade.amount_minor, 'CNY')}<td>{words[trade.state(self._now())]}"
             for trade in reversed(list(self.trades.values())[-20:])
         )
         table = f"<table><thead><tr><th>交易 · Trade<th>¥<th>状态 · State<tbody>{rows}</table>"
         nothing = "<p>还没有交易。No trades yet.</p>"
-        return _page(200, "最近的交易 · Latest trades", table if rows else nothing)
+        telephone = f'<p><a href="{self.base_url}/code">付款码 · Payment code for a till</a></p>'
+        return _page(200, "最近的交易 · Latest trades", (table if rows else nothing) + telephone)
 
     def _signed(self, name: str, said: dict[str, Any]) -> Response:
         content = json.dumps(said, ensure_ascii=False, separators=(",", ":"))
