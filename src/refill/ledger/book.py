@@ -190,6 +190,15 @@ ENTRIES_OF = Statement("""
      ORDER BY at, id
 """)
 
+WALLET_MOVES = Statement("""
+    -- The latest transfers into and out of a wallet, the newest first
+    SELECT id, minor, at FROM (
+        SELECT id, minor, at FROM ledger_transfer WHERE credit = :name AND credit LIKE 'wallet:%'
+         UNION ALL
+        SELECT id, -minor, at FROM ledger_transfer WHERE debit = :name AND debit LIKE 'wallet:%') AS moves
+     ORDER BY at DESC, id DESC LIMIT :most::int
+""")
+
 
 async def _lock(tx: Tx, names: Sequence[str], at: datetime) -> dict[str, Standing]:
     standings = await lock(tx, names)
@@ -287,3 +296,9 @@ async def entries_of(tx: Tx, source: str) -> list[tuple[str, str, str, int, date
     """The transfers of one order or deposit: (id, debit, credit, minor, at), as they were posted."""
     rows = await tx.rows(ENTRIES_OF, cell=cell_of_id(source), source=source)
     return [(id_, debit, credit, minor, at) for id_, debit, credit, minor, at in rows]
+
+
+async def wallet_moves(tx: Tx, name: str, most: int = 50) -> list[tuple[str, int, datetime]]:
+    """What came into a wallet (above zero) and left it: (transfer's id, minor, at), the newest first."""
+    rows = await tx.rows(WALLET_MOVES, name=name, most=most)
+    return [(id_, minor, at) for id_, minor, at in rows]

@@ -16,7 +16,8 @@ from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
 from refill.topup.trade import Trade
-from refill.topup.wallet import fill_wallet, wallet, wallet_number
+from refill.topup.wallet import Move, fill_wallet, wallet, wallet_number, wallet_story
+from refill.topup.weigh import weigh
 
 # As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled;
 # refunded (by itself, or by two people), reversed, disputed by the payer's bank.
@@ -26,6 +27,9 @@ __all__ = [  # noqa: RUF022
     "fill_wallet",
     "wallet",
     "wallet_number",
+    "Move",
+    "wallet_story",
+    "weigh",
     "redeem",
     "invite",
     "pay_inside",

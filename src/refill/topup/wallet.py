@@ -1,12 +1,14 @@
 """The payer's balance with us, filled by an order of its own: paid by any other method, delivered in the same moment."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
-from refill import ledger
+from refill import ledger, numbers
 from refill.db import Tx
 from refill.errors import BadInput, OtherContent
 from refill.ids import cell_of, cell_of_id
 from refill.money import EXPONENT, Money
+from refill.numbers import Msisdn
 from refill.topup import sql, store
 from refill.topup.birth import bear
 from refill.topup.order import Order
@@ -60,3 +62,30 @@ async def wallet(trade: Trade, payer: str) -> list[Money]:
     names = [wallet_account(payer, currency) for currency in EXPONENT]
     held = await trade.db.transaction(lambda tx: ledger.balances(tx, names))
     return [Money(minor, name[-3:]) for name, minor in held.items() if minor]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Money that came into a wallet (above zero) or left it, and the order that it was for; `msisdn`: whose phone."""
+
+    minor: int
+    at: datetime
+    order: Order
+    msisdn: Msisdn | None
+
+
+async def wallet_story(trade: Trade, payer: str, currency: str, most: int = 50) -> list[Move]:
+    """What filled a payer's wallet in one currency, and what was paid from it, the newest first."""
+
+    async def work(tx: Tx) -> list[Move]:
+        moves = await ledger.wallet_moves(tx, wallet_account(payer, currency), most)
+        ids = [id_.partition(".")[0] for id_, _, _ in moves]
+        orders = await store.find_in(tx, ids)
+        called = await numbers.reveal(tx, trade.vault, [order.number for order in orders if order])
+        return [
+            Move(minor, at, order, called.get(order.number))
+            for (_, minor, at), order in zip(moves, orders, strict=True)
+            if order is not None
+        ]
+
+    return await trade.db.transaction(work)

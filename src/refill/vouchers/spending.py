@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from refill.db import Statement, Tx
 from refill.errors import BadInput, CannotHappen, OtherContent, RefillError
@@ -26,9 +27,13 @@ class VoucherUsed(CannotHappen):
 
 
 class VoucherNotValid(CannotHappen):
-    """This voucher was not sold yet, was withdrawn, or its time is over."""
+    """This voucher was not sold yet, was withdrawn, or its time is over; `reason` is a word for doors."""
 
     code = "voucher_not_valid"
+
+    def __init__(self, reason: Literal["not_sold", "expired", "withdrawn"], says: str, voucher: "Voucher") -> None:
+        self.reason, self.voucher = reason, voucher
+        super().__init__(says)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +61,12 @@ def refusal(voucher: Voucher | None, now: datetime) -> RefillError | None:
     if voucher.state == "redeemed":
         return VoucherUsed("This voucher was used before.")
     if voucher.state == "stock":
-        return VoucherNotValid("This voucher was not switched on when it was sold; take it back to the shop.")
+        says = "This voucher was not switched on when it was sold; take it back to the shop."
+        return VoucherNotValid("not_sold", says, voucher)
     if voucher.state == "expired" or (voucher.state == "active" and voucher.expires_at <= now):
-        return VoucherNotValid(f"This voucher was good until {voucher.expires_at:%Y-%m-%d}.")
+        return VoucherNotValid("expired", f"This voucher was good until {voucher.expires_at:%Y-%m-%d}.", voucher)
     if voucher.state == "void":
-        return VoucherNotValid("This voucher was withdrawn; ask the shop that sold it.")
+        return VoucherNotValid("withdrawn", "This voucher was withdrawn; ask the shop that sold it.", voucher)
     return None
 
 
