@@ -4,7 +4,7 @@ import pkgutil
 from importlib import import_module
 from types import ModuleType
 
-_NOT_FAR_ENDS = {"serve", "trouble"}  # what they stand on, and the trouble that they share
+_NOT_FAR_ENDS = {"serve", "trouble", "network"}  # what they stand on, the trouble and the operator that they share
 
 
 def shelf() -> dict[str, ModuleType]:

@@ -13,20 +13,16 @@ import hmac
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from importlib.resources import files
-from random import Random
-from string import Template
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from refill.errors import NotAnAmount
 from refill.money import amount, decimal_text
-from refill.simulators.trouble import BY_SUFFIX, Keep, Post, Schedule, Sleep, Surroundings, Troubles, truth
-from refill.world import NoAnswer, NotSent, Request, Response
+from refill.simulators.network import Job, Network, page_instead
+from refill.simulators.trouble import Keep, Surroundings
+from refill.world import NoAnswer, Request, Response
 
 WHAT_HAPPENS = {
     "slow": "delivered, answered after 10 s",
@@ -58,7 +54,6 @@ _REFUSES = {
     "empty_float": "INSUFFICIENT_FLOAT",
     "busy": "BUSY",
 }
-_REPEATS_S = (5, 30, 300)
 _SKEW = timedelta(minutes=5)
 
 
@@ -92,78 +87,22 @@ def _kept_secret(keep: Keep) -> str:
     return keep(f"{_SUPPLIER}.secret", lambda: os.urandom(32).hex())
 
 
-class Credit(NamedTuple):
-    """Credit that a telephone truly got, or that was truly taken back from it."""
+class OperatorSimulator(Network):
+    """One operator with one client, on the wire `http_json`."""
 
-    request_id: str
-    msisdn: str
-    face_minor: int
-    at: datetime
+    WHAT_HAPPENS = WHAT_HAPPENS
+    REFUSES = _REFUSES
 
-
-@dataclass
-class Job:
-    """One recharge as the operator keeps it."""
-
-    request_id: str
-    msisdn: str
-    face_minor: int  # asked for
-    trouble: str
-    reference: str
-    status: str = "processing"
-    code: str = ""
-    credited_minor: int = 0
-    seen_from: datetime | None = None  # until then an inquiry says not_found
-
-
-class OperatorSimulator:
-    """One operator with one client. It keeps a second request with the same id as the first, unless `dedups` is off."""
-
-    def __init__(
-        self,
-        *,
-        secret: bytes,
-        now: Callable[[], datetime],
-        dice: Random,
-        schedule: Schedule,
-        post: Post,
-        sleep: Sleep,
-        name: str = "northtel",
-        base_url: str = "",
-        notify_url: str = "",
-        float_minor: int = 10**9,
-        currency: str = "CNY",
-        cost_per_mille: int = 985,
-        dedups: bool = True,
-        delay_s: tuple[float, float] = (0.0, 0.0),
-        latest_s: float = 60.0,
-        by_suffix: Mapping[str, str] = BY_SUFFIX,
-        chances: Mapping[str, float] | None = None,
-    ) -> None:
-        self._secret, self.name, self.base_path = secret, name, urlsplit(base_url).path.rstrip("/")
-        self._now, self._dice, self._schedule, self._post, self._sleep = now, dice, schedule, post, sleep
-        self.notify_url, self.float_minor, self.currency = notify_url, float_minor, currency
-        self.cost_per_mille, self.dedups = cost_per_mille, dedups
-        self.delay_s = delay_s  # from asking to crediting; (0, 0) answers at once and finally
-        self.latest_s = latest_s  # how much later than asked a "hidden" recharge may land
-        self.by_suffix = by_suffix
-        self.troubles = Troubles(dice, chances)
-        self.jobs: dict[str, Job] = {}
-        self.credits: list[Credit] = []
-        self.reversals: list[Credit] = []
-        self.refused: list[str] = []  # request ids
+    def __init__(self, *, secret: bytes, name: str = "northtel", **network: Any) -> None:
+        super().__init__(name=name, **network)
+        self._secret = secret
 
     async def handle(self, request: Request) -> Response:
         """Answers one request. Raises NoAnswer when the answer is lost."""
         parts = urlsplit(request.url)
         path = parts.path.removeprefix(self.base_path)
-        if request.method == "GET" and path in ("", "/"):
-            return self._page()
-        if (request.method, path) == ("POST", "/troubles"):
-            return self.troubles.ordered(request.body)
-        if (request.method, path) == ("GET", "/truth"):
-            credits, reversals = [one._asdict() for one in self.credits], [one._asdict() for one in self.reversals]
-            return truth(credits=credits, reversals=reversals, refused=self.refused, float_minor=self.float_minor)
+        if own := self.page_or_truth(request):
+            return own
         if not path.startswith(("/recharges", "/balance")):
             return Response(404, {"content-type": "text/plain"}, b"")
         stamp = request.headers.get("x-timestamp", "")
@@ -202,72 +141,14 @@ class OperatorSimulator:
             return self._answer(request, 400, {"status": "refused", "code": "BAD_REQUEST"})
         job, repeated = self.jobs.get(request_id), request_id in self.jobs
         if job is None:
-            job = self.jobs[request_id] = self._take(request_id, msisdn, face_minor)
+            job = self.take(request_id, msisdn, face_minor)
         elif job.trouble == "duplicate" and self.dedups:
             return self._answer(request, 409, {"status": "refused", "code": "DUPLICATE_REFERENCE"}, job)
         elif not self.dedups:
-            self._credit(job, face_minor)
-        if job.seen_from and self._now() < job.seen_from:
+            self.credit(job, face_minor)
+        if self.hidden(job):
             raise NoAnswer("the answer was lost")
         return await self._troubled(request, job, "" if repeated else job.trouble)
-
-    def _take(self, request_id: str, msisdn: str, face_minor: int) -> Job:
-        """Keeps a new recharge, and carries it out now or later."""
-        trouble = self.by_suffix.get(msisdn[-4:], "") or self.troubles.one_of(tuple(WHAT_HAPPENS))
-        reference = f"{self.name[:1].upper()}{self._dice.getrandbits(48):012x}"
-        job = Job(request_id, msisdn, face_minor, trouble, reference)
-        delay_s = self._dice.uniform(*self.delay_s) if self.delay_s[1] else 0.0
-        match trouble:
-            case "silent":
-                return job
-            case "hidden":
-                delay_s = self.latest_s if self.by_suffix.get(msisdn[-4:]) else self._dice.uniform(1, self.latest_s)
-                job.seen_from = self._now() + timedelta(seconds=delay_s)
-            case "later" | "fails_later":
-                delay_s += 8
-        if delay_s:
-            self._schedule(delay_s, lambda: self._finish_later(job))
-        else:
-            self._finish(job)
-        return job
-
-    async def _finish_later(self, job: Job) -> None:
-        self._finish(job)
-
-    def _finish(self, job: Job) -> None:
-        code = "NUMBER_BARRED" if job.trouble == "fails_later" else _REFUSES.get(job.trouble, "")
-        face_minor = max(job.face_minor // 2, 1) if job.trouble == "partial" else job.face_minor
-        if not code and not self._credit(job, face_minor):
-            code = "INSUFFICIENT_FLOAT"
-        if code:
-            job.status, job.code = "refused", code
-            self.refused.append(job.request_id)
-        else:
-            job.status = "partial" if face_minor < job.face_minor else "delivered"
-        self._announce(job, job.status)
-        if job.trouble == "contradicts":
-            self._announce(job, "refused", after_s=2)
-        if job.trouble == "reversed":
-            self._schedule(20, lambda: self._reverse(job))
-
-    def _credit(self, job: Job, face_minor: int) -> bool:
-        """Credit reaches the telephone and leaves the float. False when the float is too low."""
-        cost_minor = self._cost(face_minor)
-        if self.float_minor < cost_minor:
-            return False
-        self.float_minor -= cost_minor
-        job.credited_minor += face_minor
-        self.credits.append(Credit(job.request_id, job.msisdn, face_minor, self._now()))
-        return True
-
-    async def _reverse(self, job: Job) -> None:
-        self.float_minor += self._cost(job.credited_minor)
-        self.reversals.append(Credit(job.request_id, job.msisdn, job.credited_minor, self._now()))
-        job.status = "reversed"
-        self._announce(job, job.status)
-
-    def _cost(self, face_minor: int) -> int:
-        return -(-face_minor * self.cost_per_mille // 1000)
 
     def _inquire(self, request: Request, request_id: str) -> Response:
         job = self.jobs.get(request_id)
@@ -275,13 +156,13 @@ class OperatorSimulator:
             raise NoAnswer("the answer was lost")
         if self.troubles.strikes("inquiry_html"):
             return Response(200, {"content-type": "text/html"}, b"<html><body>maintenance</body></html>")
-        if job is None or (job.seen_from and self._now() < job.seen_from):
+        if job is None or self.hidden(job):
             return self._answer(request, 404, {"request_id": request_id, "status": "not_found"})
         return self._answer(request, 200, self._told(job), job)
 
     def _told(self, job: Job) -> dict[str, Any]:
         face = decimal_text(job.credited_minor or job.face_minor, self.currency)
-        cost = decimal_text(self._cost(job.credited_minor), self.currency) if job.credited_minor else None
+        cost = decimal_text(self.cost(job.credited_minor), self.currency) if job.credited_minor else None
         if job.status in ("delivered", "partial") and not self.dedups:
             face, cost = decimal_text(min(job.credited_minor, job.face_minor), self.currency), None
         return {
@@ -306,7 +187,7 @@ class OperatorSimulator:
             case "odd_code":
                 said |= {"status": "refused", "code": "E-4711"}
             case "html":
-                return Response(200, {"content-type": "text/html"}, b"<html><body>Welcome to the portal</body></html>")
+                return page_instead()
             case "wrong_amount":
                 said["face"] = decimal_text(job.face_minor + 100, self.currency)
             case "wrong_number":
@@ -322,33 +203,21 @@ class OperatorSimulator:
             return Response(200, {"content-type": "application/json"}, response.body)
         return response
 
-    def _announce(self, job: Job, status: str, after_s: float = 0.0) -> None:
+    def announce(self, job: Job, status: str, after_s: float = 0.0) -> None:
         if not self.notify_url:
             return
         notice = {"id": f"nt_{self._dice.getrandbits(64):016x}", "request_id": job.request_id, "status": status}
         body = json.dumps(notice, separators=(",", ":")).encode()
-        if self.troubles.strikes("late_notice"):
-            after_s += self._dice.uniform(0, 300)
-        self._schedule(after_s, lambda: self._deliver(body, 0))
+        self.notify(lambda: self._notice(body), after_s)
 
-    async def _deliver(self, body: bytes, repeat: int) -> None:
-        """Sends one notice, and again until somebody answers 2xx or we give up."""
+    def _notice(self, body: bytes) -> Request:
         stamp = str(int(self._now().timestamp()))
         headers = {
             "content-type": "application/json",
             "x-timestamp": stamp,
             "x-signature": self._mac("notice", stamp, body=body),
         }
-        accepted = False
-        if not self.troubles.strikes("lose_notice"):
-            for _ in range(2 if self.troubles.strikes("double_notice") else 1):
-                try:
-                    answer = await self._post(Request("POST", self.notify_url, headers, body))
-                    accepted = accepted or 200 <= answer.status < 300
-                except (NotSent, NoAnswer):
-                    pass
-        if not accepted and repeat < len(_REPEATS_S):
-            self._schedule(_REPEATS_S[repeat], lambda: self._deliver(body, repeat + 1))
+        return Request("POST", self.notify_url, headers, body)
 
     def _answer(self, request: Request, status: int, said: dict[str, Any], job: Job | None = None) -> Response:
         if job is not None:
@@ -364,14 +233,3 @@ class OperatorSimulator:
     def _mac(self, *lines: str, body: bytes) -> str:
         text = "".join(f"{line}\n" for line in lines).encode("utf-8", "replace") + body
         return hmac.new(self._secret, text, sha256).hexdigest()
-
-    def _page(self) -> Response:
-        rows = "".join(f"<tr><td>…{end}</td><td>{WHAT_HAPPENS[what]}</td></tr>" for end, what in self.by_suffix.items())
-        page = Template(files("refill.simulators").joinpath("pages", "operator.html").read_text("utf-8")).substitute(
-            name=self.name,
-            currency=self.currency,
-            left=decimal_text(self.float_minor, self.currency),
-            credits=len(self.credits),
-            rows=rows,
-        )
-        return Response(200, {"content-type": "text/html; charset=utf-8", "cache-control": "no-store"}, page.encode())
