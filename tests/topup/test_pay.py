@@ -75,7 +75,7 @@ async def test_a_gateway_that_does_not_answer_is_a_reason_to_come_again(shop: Sh
 async def test_a_scene_that_the_gateway_does_not_have_is_refused(shop: Shop) -> None:
     order = await shop.placed(shop.ask())
     with pytest.raises(CannotHappen, match="Choose another way"):
-        await flow.invite(shop.trade, order.id, "alipay", scene="barcode")
+        await flow.invite(shop.trade, order.id, "alipay", scene="jsapi")
 
 
 # ------------------------------------------------------------------ money that does not fit

@@ -21,7 +21,6 @@ import msgspec
 from refill import inbox, ledger, operators, payments
 from refill.db import Statement, Tx
 from refill.errors import OtherContent
-from refill.ids import cell_of
 from refill.outcome import Refused, Unknown
 from refill.simulate.world import VirtualDatabase
 from refill.topup import flow, sql, states, store
@@ -31,7 +30,8 @@ from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
 # Rooms of the spine whose names are also functions of `flow`.
-_pay, _refund = import_module("refill.topup.pay"), import_module("refill.topup.refund")
+_invite, _pay = import_module("refill.topup.invite"), import_module("refill.topup.pay")
+_refund = import_module("refill.topup.refund")
 _place, _settle = import_module("refill.topup.place"), import_module("refill.topup.settle")
 
 
@@ -207,7 +207,7 @@ def no_payment_polling(p: Planted) -> None:
 
         return mutated
 
-    p.put(_pay, "open_payment", make)
+    p.put(_invite, "open_payment", make)
 
 
 @_mutant("A notice that was handled is handled again.", "each transaction of a gateway is captured once for ever")

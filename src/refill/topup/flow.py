@@ -6,8 +6,9 @@ Each step is a room of its own; this is their table of contents.
 from refill.ids import cell_of
 from refill.topup.dispute import dispute
 from refill.topup.inside import pay_inside
+from refill.topup.invite import invite
 from refill.topup.notices import receive_notice, receive_supplier_notice
-from refill.topup.pay import cancel, close, invite, pay, poll, poll_payment
+from refill.topup.pay import cancel, close, pay, poll, poll_payment
 from refill.topup.place import place
 from refill.topup.proposal import confirm_refund, decline_refund, refund
 from refill.topup.redeem import redeem

@@ -8,8 +8,9 @@ from refill.errors import CannotHappen, NotForSale, NotFound, RefillError
 from refill.operators import home
 from refill.payments import Capture
 from refill.topup import store
+from refill.topup.invite import open_payment
 from refill.topup.order import Dossier, Order
-from refill.topup.pay import credit_home, keep_captures, open_payment, take
+from refill.topup.pay import credit_home, keep_captures, take
 from refill.topup.purses import OURSELVES, VOUCHER, WALLET, purse, wallet_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade

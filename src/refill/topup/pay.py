@@ -1,4 +1,4 @@
-"""Paying: invitations to a gateway, money that arrives, asking whether it did, and closing what nobody shall pay any more."""
+"""Paying: money that arrives, asking whether it did, and closing what nobody shall pay any more."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,89 +9,18 @@ from refill import cards, ledger
 from refill.cards import Subscriber
 from refill.cases import Case
 from refill.db import Tx
-from refill.errors import Busy, CannotHappen, NotFound
+from refill.errors import CannotHappen, NotFound
 from refill.ids import cell_of
 from refill.operators import home
-from refill.outcome import Done, Refused
-from refill.payments import ABSENT, ALREADY_PAID, Capture, Charge, Invitation
-from refill.topup import sql, states, store
-from refill.topup.order import Order, Payment, order_of, payment_reference
+from refill.outcome import Done, Outcome, Refused
+from refill.payments import ABSENT, ALREADY_PAID, Capture
+from refill.topup import sql, store
+from refill.topup.order import Order, Payment, order_of
 from refill.topup.purses import WALLET, purse, wallet_account
 from refill.topup.refund import fail, refund_to_source
-from refill.topup.states import after, owner_account
+from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
-
-
-async def invite(
-    trade: Trade,
-    order_id: str,
-    method: str,
-    *,
-    scene: str = "page",
-    return_url: str = "",
-    payer_ip: str = "",
-    openid: str = "",
-) -> Invitation:
-    """Where a person pays this order. The payment attempt is kept before the gateway hears of it.
-
-    payer_ip, openid: of the person's browser, for the scenes of a charge that ask for them.
-
-    Raises CannotHappen (paid or lapsed already, or a method that is paid inside), NotFound, Busy (the gateway does not
-    answer; ask again).
-    """
-    if method not in trade.methods:
-        raise NotFound("There is no such way to pay.")
-    if trade.methods[method].can.inside:
-        raise CannotHappen("This way of paying leads nowhere else: it is paid here, at once.")
-
-    async def work(tx: Tx) -> Payment:
-        now = trade.world.db_now()
-        changes = Changes(now, trade.rules)
-        changes.watch(await store.lock(tx, [order_id]))
-        payment = open_payment(trade, changes, order_id, method, scene, now)
-        changes.keep_payment(payment)
-        await changes.save(tx)
-        return payment
-
-    payment = await trade.db.transaction(work)
-    charge = replace(_charge(trade, payment, return_url), payer_ip=payer_ip, openid=openid)
-    match await trade.methods[method].begin(trade.world, charge):
-        case Done(invitation):
-            return invitation
-        case Refused(reason) as no if no.final:
-            raise CannotHappen(f"The payment firm refuses: {reason}. Choose another way to pay.")
-        case _:  # not sent, or not answered
-            raise Busy("The payment firm does not answer. Nothing was charged; try again in a moment.")
-
-
-def open_payment(trade: Trade, changes: Changes, order_id: str, method: str, scene: str, now: datetime) -> Payment:
-    """The payment of a locked order by this method and scene, new or open already. Raises NotFound, CannotHappen."""
-    if order_id not in changes.dossiers:
-        raise NotFound("There is no order with that id.")
-    dossier = changes.dossiers[order_id]
-    order = dossier.order
-    if order.payment != "unpaid" or order.expires_at is None or now >= order.expires_at:
-        raise CannotHappen("This order is paid or has lapsed; start a new one.")
-    for payment in dossier.payments:
-        if (payment.method, payment.scene, payment.state) == (method, scene, "open"):
-            return payment
-    n = len(dossier.payments) + 1
-    first_poll = min(now + after(states.POLL, 0), order.expires_at)
-    reference = payment_reference(order.id, n)
-    return Payment(order.id, n, method, scene, reference, order.price, "open", now, order.expires_at, 0, first_poll)
-
-
-def _charge(trade: Trade, payment: Payment, return_url: str) -> Charge:
-    return Charge(
-        payment.reference,
-        payment.amount,
-        f"手机充值 Top-up {payment.amount}",
-        payment.expires_at,
-        payment.scene,
-        f"{trade.public_url}/callbacks/{payment.method}",
-        return_url,
-    )
 
 
 async def pay(trade: Trade, captures: Sequence[Capture]) -> None:
@@ -283,8 +212,8 @@ async def cancel(trade: Trade, order_id: str) -> Order:
     return await trade.db.transaction(work)
 
 
-async def close(trade: Trade, payment: Payment) -> None:
-    """Makes sure that nobody can pay this any more, or finds the money that overtook us."""
+async def close(trade: Trade, payment: Payment) -> Outcome[str]:
+    """Makes sure that nobody can pay this any more, or finds the money that overtook us; what the gateway said to it."""
     method = trade.methods[payment.method]
     answer = await method.close(trade.world, payment.reference)
     match answer:
@@ -296,6 +225,7 @@ async def close(trade: Trade, payment: Payment) -> None:
                 await _closed(trade, payment)
         case Done():
             await _closed(trade, payment)
+    return answer
 
 
 async def _closed(trade: Trade, payment: Payment) -> None:
