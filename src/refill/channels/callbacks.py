@@ -9,6 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from refill.channels.machines.body import body_of
 from refill.errors import NotFound
+from refill.operators import Quarantined, Supplier
 from refill.payments import RawNotice
 from refill.topup import flow
 from refill.topup.trade import Trade
@@ -40,9 +41,17 @@ async def supplier_notice(trade: Trade, request: Request) -> Response:
     supplier = request.path_params["supplier"]
     if supplier not in trade.suppliers:
         raise NotFound("There is no supplier of that name.")
+    if not _admitted(trade.suppliers[supplier], request):
+        return Response("not from there", 403, media_type="text/plain")
     body = await body_of(request.receive, NOTICE_LIMIT_BYTES)
     status, answer = await flow.receive_supplier_notice(trade, supplier, body, _headers(request))
     return Response(answer, status, media_type="text/plain")
+
+
+def _admitted(supplier: Supplier, request: Request) -> bool:
+    """Behind a proxy the server must be told which proxy to trust, or every notice seems to come from there."""
+    address = request.client.host if request.client else ""
+    return not isinstance(supplier, Quarantined) or supplier.admits(address)
 
 
 def _headers(request: Request) -> dict[str, str]:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -25,6 +25,7 @@ class Recharge:
     operator: str
     product: str
     send_before: datetime  # checked immediately before the first byte is written
+    most_cost: Money | None = None  # what we agreed to pay; a wire that has a guard against higher prices carries it
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +96,14 @@ class Supplier(Protocol):
         self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
     ) -> SupplierNotice:
         """Verifies a callback on its raw bytes; with `received_at` also its age. Raises NotVerified."""
+
+
+@runtime_checkable
+class Quarantined(Protocol):
+    """What a supplier whose signature proves little has beside the port itself: its notices come from known places only."""
+
+    def admits(self, address: str) -> bool:
+        """Whether a notice from this address, as the connection shows it, may be read at all."""
 
 
 class PriceLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,10 +252,14 @@ def _no_constant(word: str) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One conversation for the shelf's generic tests: they answer our request so, what do we make of it?"""
+    """One conversation for the shelf's generic tests: they answer our request so, what do we make of it?
+
+    `at_once`: what the very first request comes to, on a wire where it says less than an inquiry.
+    """
 
     says: str
     ask: Recharge
     answers: Callable[[Request], Response]
     expect: str  # "done" | "refused" | "unknown"
     reason: str = ""  # of a refusal or an unknown, where the flow reacts to it
+    at_once: str = ""  # "" where both say the same
