@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from cryptography import x509
@@ -380,6 +380,54 @@ async def test_what_a_code_read_at_the_till_comes_to(said: Any, expected: object
     assert content["payer"] == {"auth_code": "130061098828009406"}
     assert "time_expire" not in content
     assert "130061098828009406" not in repr(a_charge(auth_code="130061098828009406"))
+
+
+def test_a_person_is_sent_to_wechat_with_the_fields_in_its_order() -> None:
+    assert not WECHAT.asks_who
+    assert replace(WECHAT, app_secret="s").asks_who
+    assert WECHAT.who_url("https://us.example/o?a=b", "abc") == (
+        f"https://open.weixin.qq.com/connect/oauth2/authorize?appid={WECHAT.appid}"
+        "&redirect_uri=https%3A%2F%2Fus.example%2Fo%3Fa%3Db&response_type=code&scope=snsapi_base&state=abc#wechat_redirect"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"openid": "o-of-nobody", "access_token": "x"}', Done("o-of-nobody")),
+        (b'{"openid": "o of nobody"}', Unknown("WeChat does not say who the person is.", "None")),
+        (b'{"errcode": 40029, "errmsg": "x"}', Refused("WeChat did not give this code", "40029", final=False)),
+        (b'{"errcode": 40125}', Refused("the secret is not our application's", "40125")),
+        (b'{"errcode": -1}', Unknown("WeChat does not say who the person is.", "-1")),
+        (b'{"openid": "' + b"x" * (1 << 20) + b'"}', Unknown("WeChat does not say who the person is.", "None")),
+        (b"<html>", Unknown("WeChat's answer cannot be read.")),
+        (b"[" * 100_000, Unknown("WeChat's answer cannot be read.")),
+        (NoAnswer(), Unknown("WeChat did not answer.")),
+        (None, Refused(NOT_SENT, final=False)),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_who_the_person_is(body: bytes | Exception | None, expected: object) -> None:
+    world = FixedWorld()
+
+    async def handle(request: Request) -> Response:
+        if isinstance(body, Exception):
+            raise body
+        assert isinstance(body, bytes)
+        return Response(200, {}, body)
+
+    if body is not None:
+        world.route("https://api.weixin.qq.com/sns/oauth2/access_token?", handle)
+    method = replace(WECHAT, app_secret="not to be seen")
+    assert await method.who(world, "c0de") == expected
+    assert "not to be seen" not in repr(method) + str(expected)
+    asked = dict(parse_qsl(urlsplit(world.sent[0].url).query))
+    assert asked == {
+        "appid": WECHAT.appid,
+        "secret": "not to be seen",
+        "code": "c0de",
+        "grant_type": "authorization_code",
+    }
 
 
 @pytest.mark.parametrize(

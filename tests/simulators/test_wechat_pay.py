@@ -10,9 +10,11 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from html import unescape
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
 import pytest
@@ -27,6 +29,7 @@ from refill.payments import (
     ALREADY_PAID,
     CLOSED,
     WAITING,
+    AsksWho,
     Charge,
     Invitation,
     Method,
@@ -36,7 +39,7 @@ from refill.payments import (
     methods_by_name,
 )
 from refill.simulators.serve import address, listen, serving, surroundings
-from refill.simulators.wechat_pay import CHINA, REPEATS_S, WechatPaySimulator, leads, make_keys, plays
+from refill.simulators.wechat_pay import CHINA, PERSON, REPEATS_S, WechatPaySimulator, leads, make_keys, plays
 from refill.world import Request, Response
 
 KEYS = make_keys()
@@ -152,6 +155,71 @@ async def test_inside_wechat_the_page_is_given_the_number_of_a_trade() -> None:
     assert begun.reference.bridge["package"] == f"prepay_id=wx{simulator.trades['order_1p1'].token}"
     assert simulator.pay("order_1p1")
     assert isinstance(await method.query(world, "order_1p1"), Done)
+
+
+async def asked_who(world: FixedWorld, method: Method, **headers: str) -> Response:
+    assert isinstance(method, AsksWho) and method.asks_who
+    url = method.who_url("https://us.example/o?lang=zh", "aState1")
+    assert url.endswith("#wechat_redirect")
+    return await world.send(Request("GET", url.partition("#")[0], headers))
+
+
+async def test_inside_wechat_we_learn_who_the_person_is_and_they_pay_on_our_page() -> None:
+    world, _, method, inbox = a_world()
+    assert isinstance(method, AsksWho)
+    told = await asked_who(world, method, **{"user-agent": "MicroMessenger/8.0.61"})
+    back = dict(parse_qsl(urlsplit(told.headers["location"]).query))
+    assert (told.status, back["lang"], back["state"]) == (302, "zh", "aState1")
+    assert await method.who(world, back["code"]) == Done(PERSON)
+    assert await method.who(world, back["code"]) == Refused("this code was used", "40163", final=False)
+    begun = await method.begin(world, a_charge(scene="jsapi", openid=PERSON))
+    assert isinstance(begun, Done)
+
+    async def handed(words: object, deed: str = "pay") -> str:
+        body = json.dumps(words).encode()
+        answer = await world.send(Request("POST", f"{HERE}/bridge?deed={deed}", {}, body))
+        said: str = json.loads(answer.body)["err_msg"]
+        return said.removeprefix("get_brand_wcpay_request:")
+
+    words = dict(begun.reference.bridge)
+    assert await handed({**words, "package": "prepay_id=wx0"}) == "fail"
+    assert await handed({**words, "timeStamp": "1"}) == "fail"
+    assert [await handed(nonsense) for nonsense in ([], {}, {**words, "paySign": 1})] == ["fail"] * 3
+    assert await handed(words, "leave") == "cancel"
+    assert await handed(words) == "ok"
+    assert await handed(words) == "fail", "it is paid"
+    await world.advance()
+    assert isinstance(await method.query(world, "order_1p1"), Done)
+    assert len(inbox.notices) == 1
+    others = await method.begin(world, a_charge("order_2p1", scene="jsapi", openid="o-of-nobody"))
+    assert isinstance(others, Done)
+    assert await handed(dict(others.reference.bridge)) == "fail", "that is somebody else's to pay"
+
+
+async def test_who_a_person_is_can_be_told_in_wechat_only_and_for_five_minutes() -> None:
+    world, _, method, _ = a_world()
+    assert isinstance(method, AsksWho)
+    page = (await asked_who(world, method)).body.decode()
+    assert "请在微信客户端打开" in page
+    enter = re.search(r'href="(https://us[^"]+)"', page)
+    assert enter
+    code = dict(parse_qsl(urlsplit(unescape(enter[1])).query))["code"]
+    await world.advance(300)
+    assert await method.who(world, code) == Refused("this code has expired", "42003", final=False)
+    assert await method.who(world, "0" * 32) == Refused("WeChat did not give this code", "40029", final=False)
+    stranger = our_method(wechat_pay_app_secret="guessed")
+    other = our_method(wechat_pay_appid="wx0")
+    assert isinstance(stranger, AsksWho) and isinstance(other, AsksWho)
+    assert await stranger.who(world, code) == Refused("the secret is not our application's", "40125")
+    assert await other.who(world, code) == Refused("WeChat does not know our application", "40013")
+    nameless = our_method(wechat_pay_app_secret="")
+    assert isinstance(nameless, AsksWho) and not nameless.asks_who
+    for bent in (
+        other.who_url("https://us.example/o", "s"),
+        method.who_url("ftp://us", "s"),
+        method.who_url(US, "a-b"),
+    ):
+        assert "参数错误" in (await get(world, bent)).body.decode()
 
 
 async def test_at_a_till_the_code_on_a_telephone_decides() -> None:

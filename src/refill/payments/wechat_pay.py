@@ -1,7 +1,8 @@
 """The payment method `wechat_pay`: QR, H5, in-app and till payments, queries, refunds, notices and bills of API v3.
 
 Sources: WeChat Pay, merchant documentation v3: "Signing and verifying" (WECHATPAY2-SHA256-RSA2048 = RSASSA-PKCS1-v1_5 with
-SHA-256), "Notices" (AEAD_AES_256_GCM, RFC 5116), `/v3/pay/transactions/*`, `/v3/refund/domestic/refunds`, 交易账单.
+SHA-256), "Notices" (AEAD_AES_256_GCM, RFC 5116), `/v3/pay/transactions/*`, `/v3/refund/domestic/refunds`, 交易账单; WeChat
+Official Accounts, "Web authorisation" (网页授权, snsapi_base).
 """
 
 import base64
@@ -54,6 +55,8 @@ from refill.world import NoAnswer, NotSent, Request, Response, World, call
 
 NAME = "wechat_pay"
 GATEWAY = "https://api.mch.weixin.qq.com"
+AUTHORIZE = "https://open.weixin.qq.com/connect/oauth2/authorize"
+WEB_API = "https://api.weixin.qq.com"
 SCHEME = "WECHATPAY2-SHA256-RSA2048"
 CHINA = timezone(timedelta(hours=8))  # every time on WeChat Pay's wire and in its bills
 FRESH = timedelta(minutes=5)
@@ -108,6 +111,13 @@ _REFUSES_BILL = {
     "NO_STATEMENT_EXIST": Refused(ABSENT, final=False),  # no trade on that day, or the bill is not made yet
     "STATEMENT_CREATING": Refused(ABSENT, final=False),
 }
+_REFUSES_WHO = {
+    "40029": Refused("WeChat did not give this code", final=False),
+    "40163": Refused("this code was used", final=False),
+    "42003": Refused("this code has expired", final=False),
+    "40013": Refused("WeChat does not know our application"),
+    "40125": Refused("the secret is not our application's"),
+}
 # Documented words that mean "perhaps"; any other word means it too, and alarms.
 _PERHAPS = {"SYSTEM_ERROR", "BANK_ERROR", "FREQUENCY_LIMITED", "INVALID_REQUEST", "OUT_TRADE_NO_USED"}
 
@@ -118,6 +128,7 @@ _OVER = {"CLOSED", "REVOKED", "PAYERROR"}
 _TIME = re.compile(r"[0-9]{4}(-[0-9]{2}){2}T[0-9]{2}(:[0-9]{2}){2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})")
 _STAMP = re.compile(r"[0-9]{1,10}")
 _NONCE = re.compile(r"[!-~]{1,128}")  # no line end: the signed text is made of lines
+_OPENID = re.compile(r"[0-9A-Za-z_-]{1,128}")
 _NO_LETTER = re.compile(r"[\x00-\x1f\x7f]")
 
 # A bill (交易账单, bill_type ALL): what its columns and its last lines are called.
@@ -171,6 +182,9 @@ class WechatPay:
     public_key_id: str = ""
     gateway_url: str = GATEWAY
     notify_url: str = ""
+    app_secret: str = field(default="", repr=False)  # of our application; without it nobody is asked who they are
+    authorize_url: str = AUTHORIZE
+    web_api_url: str = WEB_API
     timeout_s: float = 10.0
 
     name = NAME
@@ -321,6 +335,43 @@ class WechatPay:
         if bill.status != 200 or _sha1(bill.body) != said.get("hash_value") or said.get("hash_type") != "SHA1":
             return Unknown("WeChat Pay's bill did not arrive whole.", f"HTTP_{bill.status}")
         return Done(bill.body)
+
+    # Who a person is, asked inside WeChat
+
+    @property
+    def asks_who(self) -> bool:
+        return bool(self.app_secret)
+
+    def who_url(self, return_url: str, state: str) -> str:
+        """WeChat asks the person nothing (snsapi_base). It reads the fields in this order."""
+        asked = {
+            "appid": self.appid,
+            "redirect_uri": return_url,
+            "response_type": "code",
+            "scope": "snsapi_base",
+            "state": state,
+        }
+        return f"{self.authorize_url}?{urlencode(asked)}#wechat_redirect"
+
+    async def who(self, world: World, code: str) -> Outcome[str]:
+        """Not signed, but over TLS from them, and no money hangs on it. They want the secret in the address: log none."""
+        asked = {"appid": self.appid, "secret": self.app_secret, "code": code, "grant_type": "authorization_code"}
+        address = f"{self.web_api_url}/sns/oauth2/access_token?{urlencode(asked)}"
+        try:
+            response = await call(world, Request("GET", address, timeout_s=self.timeout_s))
+            said = _members(response.body) if len(response.body) <= MAX_ANSWER else {}
+        except NotSent:
+            return Refused(NOT_SENT, final=False)
+        except NoAnswer:
+            return Unknown("WeChat did not answer.")
+        except (ValueError, RecursionError):
+            return Unknown("WeChat's answer cannot be read.")
+        if _OPENID.fullmatch(openid := _text(said, "openid")):
+            return Done(openid)
+        word = str(said.get("errcode"))[:64]
+        if word in _REFUSES_WHO:
+            return Refused(_REFUSES_WHO[word].reason, word, _REFUSES_WHO[word].final)
+        return Unknown("WeChat does not say who the person is.", word)
 
     # What we ask
 
@@ -519,7 +570,12 @@ SETTINGS = {
     "wechat_pay_certificates_file": PortSetting(
         "file", "platform certificates as PEM, where there is no public key yet"
     ),
+    "wechat_pay_app_secret": PortSetting(
+        "secret", "AppSecret of our application; with it people pay inside WeChat without a code to scan"
+    ),
     "wechat_pay_gateway": PortSetting("url", "address of the gateway; not set: the real one"),
+    "wechat_pay_authorize_url": PortSetting("url", "where WeChat tells who a person is; not set: the real one"),
+    "wechat_pay_web_api": PortSetting("url", "address of WeChat's web interface; not set: the real one"),
     "wechat_pay_notify_url": PortSetting("url", "where notices go, when not to our public address"),
 }
 
@@ -553,6 +609,9 @@ def from_settings(settings: Mapping[str, str]) -> Method | None:
         public_key_id=public_key_id,
         gateway_url=(settings.get("wechat_pay_gateway") or GATEWAY).rstrip("/"),
         notify_url=settings.get("wechat_pay_notify_url") or "",
+        app_secret=settings.get("wechat_pay_app_secret") or "",
+        authorize_url=settings.get("wechat_pay_authorize_url") or AUTHORIZE,
+        web_api_url=(settings.get("wechat_pay_web_api") or WEB_API).rstrip("/"),
     )
 
 

@@ -6,6 +6,10 @@ stands in plain attributes: `captures`, `refunds`, `closed`; from another proces
 A payment code at a till has 18 digits and begins with 10 to 15; its last digit decides: 1 the person types a password on
 `/cashier/…`, 2 holds too little money, 3 has expired, anything else pays at once.
 
+Inside WeChat it tells who a person is (`/connect/oauth2/authorize`, silently; another browser must first say that it is
+WeChat) and plays the app around the page: `POST /bridge` with what a page hands to `getBrandWCPayRequest` pays, with
+`?deed=leave` walks away, and answers as the app does.
+
 Trouble, by `troubles.plan(name, times)` or `troubles.chances[name]`: for answers `slow`, `lost`, `html`, `truncated`,
 `garbled`, `unsigned`, `error_before` and `error_after` (SYSTEM_ERROR with or without doing it), `broke` (our balance there
 is too low for a refund), `slow_refund` (PROCESSING for ten minutes, not for three seconds); for notices `lose_notice`,
@@ -28,7 +32,7 @@ from importlib.resources import files
 from random import Random
 from string import Template
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -58,6 +62,8 @@ PASSWORD_LIFE = timedelta(seconds=60)  # how long a till waits for a password
 REFUND_TAKES, SLOW_REFUND_TAKES = timedelta(seconds=3), timedelta(minutes=10)
 FRESH = timedelta(minutes=5)
 ADDRESS_LIVES = timedelta(minutes=5)  # of a bill
+CODE_LIVES = timedelta(minutes=5)  # that tells who a person is
+PERSON = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"  # whom our one application knows under this openid
 FEE_PER_1000 = 6  # given back in proportion with a refund
 BILL_COLUMNS = (
     "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,付款银行,货币种类,"
@@ -146,13 +152,23 @@ def leads(keep: Keep, url: str) -> dict[str, object]:
         "wechat_pay_api_v3_key": keys.api_v3_key,
         "wechat_pay_public_key_id": keys.public_key_id,
         "wechat_pay_public_key_file": keys.wechat_public,
+        "wechat_pay_app_secret": _kept_secret(keep),
         "wechat_pay_gateway": url,
+        "wechat_pay_authorize_url": f"{url}/connect/oauth2/authorize",
+        "wechat_pay_web_api": url,
     }
 
 
 def plays(keep: Keep, url: str, product_url: str, around: Surroundings) -> "WechatPaySimulator":
     """The gateway with the one merchant that `leads` speaks of; notices go where each charge says."""
-    return WechatPaySimulator(mchid=_MCHID, appid=_APPID, keys=_kept_keys(keep), base_url=url, **around)
+    secret = _kept_secret(keep)
+    return WechatPaySimulator(
+        mchid=_MCHID, appid=_APPID, app_secret=secret, keys=_kept_keys(keep), base_url=url, **around
+    )
+
+
+def _kept_secret(keep: Keep) -> str:
+    return keep("wechat-app-secret.txt", lambda: secrets.token_hex(16))
 
 
 def _kept_keys(keep: Keep) -> Keys:
@@ -175,6 +191,7 @@ class Trade:
     made_at: datetime
     by_public_key: bool  # how its notices are signed: as the answers to whoever asked for it
     return_url: str = ""
+    openid: str = ""  # who alone may pay it, when it was asked for inside WeChat
     paid_minor: int = 0
     paid_at: datetime | None = None
     closed_at: datetime | None = None
@@ -220,6 +237,7 @@ class WechatPaySimulator:
         mchid: str,
         appid: str,
         keys: Keys,
+        app_secret: str = "",
         base_url: str,
         now: Callable[[], datetime],
         dice: Random,
@@ -229,6 +247,7 @@ class WechatPaySimulator:
         chances: Mapping[str, float] | None = None,
     ) -> None:
         self.mchid, self.appid, self.base_url, self._keys = mchid, appid, base_url.rstrip("/"), keys
+        self._app_secret = app_secret
         self._now, self._dice, self._schedule, self._post, self._sleep = now, dice, schedule, post, sleep
         self.troubles = Troubles(dice, chances)
         self.trades: dict[str, Trade] = {}
@@ -236,6 +255,8 @@ class WechatPaySimulator:
         self.refunds: list[Refunded] = []
         self.closed: dict[str, datetime] = {}  # by the merchant
         self._refunds: dict[str, Refund] = {}  # by the merchant's number
+        self._codes: dict[str, datetime] = {}  # that tell who a person is, and until when
+        self._used_codes: set[str] = set()
         self._bills: dict[str, tuple[date, bool, datetime]] = {}  # by token: the day, packed or not, and until when
 
     # What a person does
@@ -266,6 +287,12 @@ class WechatPaySimulator:
         if (request.method, path) == ("GET", "/truth"):
             captures, refunds = [one._asdict() for one in self.captures], [one._asdict() for one in self.refunds]
             return truth(captures=captures, refunds=refunds, closed=self.closed)
+        if path == "/connect/oauth2/authorize":
+            return self._authorize(query, request.headers.get("user-agent", ""))
+        if path == "/sns/oauth2/access_token":
+            return self._access_token(query)
+        if (request.method, path) == ("POST", "/bridge"):
+            return self._bridge(request.body, query.get("deed", "pay"))
         if path == "/cgi-bin/mmpayweb-bin/checkmweb":
             return self._enter(query.get("prepay_id", ""), query.get("redirect_url", ""))
         match re.fullmatch(r"/(qr|cashier)/([0-9a-f]{32})(?:/(pay|refuse|leave))?", path):
@@ -398,6 +425,7 @@ class WechatPaySimulator:
             notify_url,
             now,
             by_public_key,
+            openid=str(_object(content, "payer").get("openid") or ""),
         )
         return self.trades[reference]
 
@@ -477,7 +505,7 @@ class WechatPaySimulator:
             "bank_type": "OTHERS",
             "attach": "",
             "success_time": _rfc3339(trade.paid_at),
-            "payer": {"openid": "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"},
+            "payer": {"openid": trade.openid or PERSON},
         }
 
     def _refund_told(self, refund: Refund) -> dict[str, Any]:
@@ -630,6 +658,62 @@ class WechatPaySimulator:
         except (NotSent, NoAnswer):
             return False
 
+    # Inside WeChat
+
+    def _authorize(self, asked: dict[str, str], user_agent: str) -> Response:
+        """Tells the shop by a code who the person is: without a word inside WeChat, where alone that can be known."""
+        return_url, names = (
+            _web(asked.get("redirect_uri")),
+            ("appid", "redirect_uri", "response_type", "scope", "state"),
+        )
+        wanted = (self.appid, "code", "snsapi_base")
+        state = asked.get("state", "")
+        well_asked = tuple(asked) == names and (asked["appid"], asked["response_type"], asked["scope"]) == wanted
+        if not well_asked or not return_url or not re.fullmatch(r"[0-9A-Za-z]{0,128}", state):
+            return _page(200, "链接无效 · This link is not right", "<p>redirect_uri 或参数错误</p>")
+        code = f"{self._dice.getrandbits(128):032x}"
+        self._codes[code] = self._now() + CODE_LIVES
+        mark = "&" if urlsplit(return_url).query else "?"
+        back = f"{return_url}{mark}{urlencode({'code': code, 'state': state})}"
+        if "MicroMessenger" in user_agent:
+            return Response(302, {"location": back}, b"")
+        enter = f'<a class="quiet" href="{escape(back)}">现在就在微信里 · You are in WeChat now</a>'
+        return _page(200, "请在微信客户端打开链接 · Open this link in WeChat", enter)
+
+    def _access_token(self, asked: dict[str, str]) -> Response:
+        code = asked.get("code", "")
+        said: dict[str, Any]
+        if asked.get("appid") != self.appid:
+            said = {"errcode": 40013, "errmsg": "invalid appid"}
+        elif not self._app_secret or asked.get("secret") != self._app_secret:
+            said = {"errcode": 40125, "errmsg": "invalid appsecret"}
+        elif code in self._used_codes:
+            said = {"errcode": 40163, "errmsg": "code been used"}
+        elif code not in self._codes or asked.get("grant_type") != "authorization_code":
+            said = {"errcode": 40029, "errmsg": "invalid code"}
+        elif self._now() >= self._codes[code]:
+            said = {"errcode": 42003, "errmsg": "code expired"}
+        else:
+            self._used_codes.add(code)
+            said = {"access_token": "ACCESS", "expires_in": 7200, "openid": PERSON, "scope": "snsapi_base"}
+        return Response(200, {"content-type": "text/plain"}, json.dumps(said).encode())
+
+    def _bridge(self, body: bytes, deed: str) -> Response:
+        """What the app does with the words that a page hands to it, once the merchant's signature over them holds."""
+        said = "fail"
+        try:
+            words = _content(body)
+            trade = next((one for one in self.trades.values() if f"prepay_id=wx{one.token}" == words["package"]), None)
+            message = "".join(f"{words[name]}\n" for name in ("appId", "timeStamp", "nonceStr", "package"))
+            signature = base64.b64decode(words["paySign"])
+            _public_key(self._keys.merchant_public).verify(signature, message.encode(), PKCS1v15(), SHA256())
+            if trade and (words["appId"], words["signType"], trade.openid) == (self.appid, "RSA", PERSON):
+                said = "cancel" if deed == "leave" else "ok" if self.pay(trade.reference) else "fail"
+        except (_No, KeyError, TypeError, ValueError, InvalidSignature):
+            pass  # the app does not say to a page what it holds against it
+        answer = {"err_msg": f"get_brand_wcpay_request:{said}"}
+        return Response(200, {"content-type": "application/json"}, json.dumps(answer).encode())
+
     # Pages
 
     def _enter(self, prepay_id: str, return_url: str) -> Response:
@@ -719,7 +803,7 @@ def bill_lines(mchid: str, appid: str, rows: Iterable[BillRow]) -> Iterator[str]
         refund = (row.refund_id, row.request_id, _yuan(back), "0.00", "ORIGINAL", "SUCCESS")
         cells = (
             f"{row.at.astimezone(CHINA):%Y-%m-%d %H:%M:%S}",
-            *(appid, mchid, "0", "", row.transaction_id, row.reference, "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o", row.trade_type),
+            *(appid, mchid, "0", "", row.transaction_id, row.reference, PERSON, row.trade_type),
             *("REFUND" if back else "SUCCESS", "OTHERS", "CNY", _yuan(price), "0.00"),
             *(refund if back else ("0", "0", "0.00", "0.00", "", "")),
             *(
