@@ -7,30 +7,21 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from tests.operators.wires import DELIVERED, PERHAPS, REFUSED, a_recharge, credited, ending, kind
 from tests.worlds import MORNING, FixedWorld, Inbox
 
 from refill.errors import BadInput, NotVerified
 from refill.money import Money, money
-from refill.operators import Delivery, Flags, Recharge, SupplierNotice, suppliers_by_name
+from refill.operators import Flags, SupplierNotice, suppliers_by_name
 from refill.operators.http_json import FRESH, HttpJson, signature
-from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_THEIRS, Done, Outcome, Refused, Unknown
+from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_THEIRS, Done, Refused, Unknown
 from refill.simulators.operator import WHAT_HAPPENS, OperatorSimulator
-from refill.simulators.trouble import BY_SUFFIX
 from refill.world import Request, Response
 
 SECRET = b"only for these tests"
 FLAGS = Flags(dedups_our_reference=True, not_found_is_final_after=timedelta(minutes=10), can_reverse=False)
 NORTHTEL = HttpJson("northtel", "https://northtel.example/api", SECRET, FLAGS)
 US = "https://us.example/callbacks/northtel"
-
-
-def a_recharge(msisdn: str = "8613800138000", request_id: str = "rq_1", **other: Any) -> Recharge:
-    ask = Recharge(request_id, msisdn, money("50 CNY"), "northtel", "airtime", MORNING + timedelta(hours=1))
-    return replace(ask, **other)
-
-
-def ending(trouble: str) -> str:
-    return "861380013" + next(end for end, what in BY_SUFFIX.items() if what == trouble)
 
 
 def a_world(**settings: Any) -> tuple[FixedWorld, OperatorSimulator, Inbox]:
@@ -47,10 +38,6 @@ def a_world(**settings: Any) -> tuple[FixedWorld, OperatorSimulator, Inbox]:
     return world, operator, inbox
 
 
-def credited(operator: OperatorSimulator) -> list[int]:
-    return [credit.face_minor for credit in operator.credits]
-
-
 async def test_credit_arrives_and_leaves_the_float() -> None:
     world, operator, _ = a_world(float_minor=100_000)
     delivered = await NORTHTEL.recharge(world, a_recharge())
@@ -63,7 +50,6 @@ async def test_credit_arrives_and_leaves_the_float() -> None:
 
 
 # What each trouble comes to: (our answer at once, an inquiry at once, an inquiry two minutes later, credit at the end)
-DELIVERED, PERHAPS, REFUSED = "done", "unknown", "refused"
 COMES_TO = {
     "slow": (DELIVERED, DELIVERED, DELIVERED, [5000]),
     "lost": (PERHAPS, DELIVERED, DELIVERED, [5000]),
@@ -88,10 +74,6 @@ COMES_TO = {
     "silent": (PERHAPS, PERHAPS, PERHAPS, []),
     "error_500": (PERHAPS, DELIVERED, DELIVERED, [5000]),
 }
-
-
-def kind(outcome: Outcome[Delivery]) -> str:
-    return type(outcome).__name__.lower()
 
 
 @pytest.mark.parametrize("trouble", sorted(WHAT_HAPPENS))
