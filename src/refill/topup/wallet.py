@@ -66,9 +66,13 @@ async def wallet(trade: Trade, payer: str) -> list[Money]:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Money that came into a wallet (above zero) or left it, and the order that it was for; `msisdn`: whose phone."""
+    """Money that came into a wallet (above zero) or left it, and the order that it was for; `msisdn`: whose phone.
+
+    step: why it moved, as the entry is named: sold (filled), paid, change (of a voucher), or a way back.
+    """
 
     minor: int
+    step: str
     at: datetime
     order: Order
     msisdn: Msisdn | None
@@ -83,8 +87,8 @@ async def wallet_story(trade: Trade, payer: str, currency: str, most: int = 50) 
         orders = await store.find_in(tx, ids)
         called = await numbers.reveal(tx, trade.vault, [order.number for order in orders if order])
         return [
-            Move(minor, at, order, called.get(order.number))
-            for (_, minor, at), order in zip(moves, orders, strict=True)
+            Move(minor, id_.split(".")[1], at, order, called.get(order.number))
+            for (id_, minor, at), order in zip(moves, orders, strict=True)
             if order is not None
         ]
 

@@ -10,7 +10,8 @@ from refill.world import World
 
 DIGITS = 16
 _LONGEST = 64
-_BETWEEN = re.compile(r"[\s·.-]+")
+# Spaces, dots and dashes of every kind, and the marks without a shape that come along with a pasted text.
+_BETWEEN = re.compile(r"[\s·.\u2010-\u2015\u2212\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff-]+")
 _CODE = re.compile(r"[0-9a-z]{16,26}")
 
 

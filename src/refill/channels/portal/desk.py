@@ -10,13 +10,17 @@ from refill.catalogue import Quote
 from refill.channels.machines.passes import WATCH, write_pass
 from refill.channels.people import bridge
 from refill.channels.portal.ways import Way
-from refill.errors import NotFound, RefillError
+from refill.errors import Busy, CannotHappen, NotFound, RefillError
 from refill.money import Money, amount
 from refill.numbers import Msisdn, number_id, typed_msisdn
-from refill.payments import Invitation, Method
-from refill.topup import Ask, Order, flow, store
+from refill.outcome import Done, Refused
+from refill.payments import AsksWho, Invitation, Method
+from refill.topup import Ask, Order, Redemption, flow, store
+from refill.topup.flow import Move
 from refill.topup.order import Payment, Refund
+from refill.topup.purses import WALLET
 from refill.topup.store import Event
+from refill.vouchers import Pin, Voucher
 
 ON_PURPOSE = timedelta(seconds=120)  # DOMAIN rule 7: the same wish again within this time is asked about
 CHANNEL = "portal"
@@ -91,6 +95,8 @@ def network(operator: str) -> Network:
     for each in networks():
         if each.id == operator:
             return each
+    if operator == WALLET:
+        return Network(WALLET, "余额", "My balance", "#00704f", False)
     return Network(operator, operator, operator, "#50605a", False)
 
 
@@ -169,10 +175,32 @@ def methods() -> Mapping[str, Method]:
     return bridge.trade().methods
 
 
-def invite(order_id: str, way: Way, return_url: str, payer_ip: str) -> Invitation:
+def invite(order_id: str, way: Way, return_url: str, payer_ip: str, openid: str) -> Invitation:
     """Where to pay. Raises CannotHappen when nothing is left to pay, Busy when the gateway does not answer."""
-    asked = flow.invite(bridge.trade(), order_id, way.method, scene=way.scene, return_url=return_url, payer_ip=payer_ip)
-    return bridge.ask(asked)
+    trade, whose = bridge.trade(), {"return_url": return_url, "payer_ip": payer_ip, "openid": openid}
+    return bridge.ask(flow.invite(trade, order_id, way.method, scene=way.scene, **whose))
+
+
+def who_url(method: str, return_url: str, state: str) -> str:
+    """Where the firm of this method tells who the person is; for a method that asks."""
+    return _asking(method).who_url(return_url, state)
+
+
+def who(method: str, code: str) -> str:
+    """Who the person with that code is to us at the firm. Raises CannotHappen, and Busy when the firm does not say."""
+    match bridge.ask(_asking(method).who(bridge.trade().world, code)):
+        case Done(openid):
+            return openid
+        case Refused(reason):
+            raise CannotHappen(f"The payment firm does not say who is paying: {reason}.")
+        case _:
+            raise Busy("The payment firm does not answer. Nothing was charged; try again in a moment.")
+
+
+def _asking(method: str) -> AsksWho:
+    found = methods()[method]
+    assert isinstance(found, AsksWho)
+    return found
 
 
 def pay_inside(order_id: str, way: Way, secret: str, by: Sequence[str], change_to_wallet: bool) -> Order:
@@ -185,6 +213,48 @@ def in_wallet(guest: str, currency: str) -> Money:
     """What this person keeps with us in one currency."""
     held = bridge.ask(flow.wallet(bridge.trade(), payer(guest)))
     return next((money for money in held if money.currency == currency), Money(0, currency))
+
+
+def held(guest: str) -> list[Money]:
+    """All that this person keeps with us."""
+    return bridge.ask(flow.wallet(bridge.trade(), payer(guest)))
+
+
+def currency() -> str:
+    """What the people here pay with: the currency of the first operator on the shelf."""
+    return bridge.trade().shelf.catalogue.operators()[0].currency
+
+
+def fill(guest: str, money: Money, key: str) -> Order:
+    """An order that fills this person's wallet; the same key and amount again is the same order. Raises BadInput."""
+    return bridge.ask(flow.fill_wallet(bridge.trade(), payer(guest), money, channel=CHANNEL, key=key))
+
+
+def moves(guest: str, currency: str) -> list[Move]:
+    """What filled this person's wallet and what was paid from it, the newest first."""
+    return bridge.ask(flow.wallet_story(bridge.trade(), payer(guest), currency))
+
+
+def weigh(pin: Pin, by: Sequence[str]) -> Voucher:
+    """The card behind a PIN. Raises WrongPin, VoucherNotValid, TooManyTries."""
+    return bridge.ask(flow.weigh(bridge.trade(), pin, by))
+
+
+def takes(operator: str, face: Money) -> None:
+    """Whether this operator has such an amount on sale. Raises NotForSale."""
+    bridge.trade().shelf.catalogue.quote(operator, face)
+
+
+def redeem(guest: str, pin: Pin, msisdn: Msisdn | None, operator: str, by: Sequence[str]) -> Order:
+    """What a card gives: credit on a phone, or without a number money in this person's wallet. Raises what refuses it."""
+    trade = bridge.trade()
+    number = _index(msisdn) if msisdn else flow.wallet_number(trade, payer(guest))
+    id_ = flow.new_order_id(trade, number)
+    ask = Redemption(id_, pin, msisdn, number, payer(guest), CHANNEL, operator or None, tuple(by))
+    (answer,) = bridge.ask(flow.redeem(trade, [ask]))
+    if isinstance(answer, RefillError):
+        raise answer
+    return answer
 
 
 def ask_gateway(order_id: str) -> Order:

@@ -1,6 +1,7 @@
 """The customer's way: number and amount, confirm, pay, watch, receipt; in this order."""
 
 import contextlib
+import json
 import re
 import unicodedata
 from collections.abc import Callable
@@ -19,15 +20,16 @@ from django.urls import reverse
 from django.utils.crypto import get_random_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from refill.channels.people import bridge, limits, sealed
-from refill.channels.portal import desk, drafts, ways, words
+from refill.channels.portal import desk, drafts, payers, ways, words
 from refill.channels.portal.desk import Wish
 from refill.channels.portal.drafts import Draft
 from refill.channels.portal.templatetags.telling import cash
-from refill.channels.portal.ways import Way
+from refill.channels.portal.ways import BRIDGE, Way
 from refill.errors import BadInput, CannotHappen, NotAnAmount, NotFound, PriceTooHigh, RefillError
 from refill.money import Money
 from refill.numbers import Msisdn, region
@@ -87,7 +89,7 @@ def _take(request: HttpRequest, kept: Draft) -> HttpResponse:
     if recent := request.POST.get("recent"):
         entered = _from_recent(request, entered, recent)
     try:
-        _count_look_up(request)
+        count_look_up(request)
         if not entered.typed:
             raise BadInput("no number")
         msisdn = desk.read_number(entered.typed)
@@ -101,7 +103,7 @@ def _take(request: HttpRequest, kept: Draft) -> HttpResponse:
     return redirect("confirm", entered.id)
 
 
-def _count_look_up(request: HttpRequest) -> None:
+def count_look_up(request: HttpRequest) -> None:
     """Nobody may ask our pages whose number is whose, one after the other. Raises TooOften."""
     limits.count("look up from", limits.address(request), at_most=600, per_s=300)
     if request.session.session_key:
@@ -115,12 +117,12 @@ def _entered(request: HttpRequest) -> dict[str, str]:
         "operator": request.POST.get("operator", "")[:40],
     }
     if request.POST.get("offer") == "custom":
-        return fields | {"product": "", "face": _plain_amount(request.POST.get("custom", ""))}
+        return fields | {"product": "", "face": plain_amount(request.POST.get("custom", ""))}
     product, _, face = request.POST.get("offer", "")[:80].partition("|")
     return fields | {"product": product, "face": face}
 
 
-def _plain_amount(typed: str) -> str:
+def plain_amount(typed: str) -> str:
     """What a person typed as an amount, in plain digits if it is one: "５０ 元" is "50"; the spine judges the rest."""
     kept = "".join(
         letter
@@ -142,7 +144,7 @@ def offers(request: HttpRequest) -> HttpResponse:
     """The part of the form below the number, when a script asks for it."""
     entered = Draft("").changed(**_entered(request))
     try:
-        _count_look_up(request)
+        count_look_up(request)
         context = _choice(entered)
     except RefillError as error:
         context = {"choice_error": words.sentence(error)}
@@ -161,7 +163,12 @@ def language(request: HttpRequest) -> HttpResponse:
         drafts.keep(request.session, kept)
         back = reverse("draft", args=[kept.id])
     response = HttpResponseRedirect(back)
-    wanted = request.POST.get("language", "")
+    remember_language(response, request.POST.get("language", ""))
+    return response
+
+
+def remember_language(response: HttpResponse, wanted: str) -> None:
+    """Keeps the wanted language, if it is one of ours, in a cookie."""
     if wanted in dict(settings.LANGUAGES):
         response.set_cookie(
             settings.LANGUAGE_COOKIE_NAME,
@@ -171,7 +178,6 @@ def language(request: HttpRequest) -> HttpResponse:
             httponly=True,
             samesite=settings.LANGUAGE_COOKIE_SAMESITE,
         )
-    return response
 
 
 @require_POST
@@ -358,12 +364,16 @@ def pay(request: HttpRequest, order_id: str) -> HttpResponse:
     order = _own(request, order_id)
     if order.payment != "unpaid":
         return redirect("order", order_id)
-    offered = _offered(request, order.price, mine=_is_payer(request, order))
+    offered = _offered(request, order.price, mine=_is_payer(request, order), filling=order.supplier == WALLET)
     way = ways.find(offered, request.GET.get("way", "")) or next(iter(offered), None)
     if way is None:
         raise NotFound("There is no way to pay.")
-    if way.stays:
+    if way.stays or (way.scene == BRIDGE and payers.known(request.session, way.method)):
         return redirect(_by_way("order", order_id, way.text))
+    if way.scene == BRIDGE:
+        back = request.build_absolute_uri(reverse("who", args=[order_id, way.method]))
+        asked = desk.who_url(way.method, back, payers.state(request.session, order_id, way.method))
+        return _leave(request, order, way, Invitation("redirect", asked))
     try:
         invitation = _invite(request, order, way)
     except RefillError as error:
@@ -394,11 +404,12 @@ def _invite(request: HttpRequest, order: Order, way: Way) -> Invitation:
     """Raises TooOften, and what `desk.invite` raises."""
     limits.count("pay", order.payer, at_most=40, per_s=600)
     back = request.build_absolute_uri(reverse("back", args=[order.id]))
-    return desk.invite(order.id, way, back, limits.address(request))
+    openid = payers.known(request.session, way.method)
+    return desk.invite(order.id, way, back, limits.address(request), openid)
 
 
-def _offered(request: HttpRequest, price: Money, *, mine: bool = True) -> list[Way]:
-    """The ways to pay that this person's device can use; the wallet only when it holds enough.
+def _offered(request: HttpRequest, price: Money, *, mine: bool = True, filling: bool = False) -> list[Way]:
+    """The ways to pay that this person's device can use; the wallet only when it holds enough, and never to fill itself.
 
     Who only came by the signed link of another person's order may pay it at a firm, but not here.
     """
@@ -408,7 +419,7 @@ def _offered(request: HttpRequest, price: Money, *, mine: bool = True) -> list[W
     return [
         replace(way, hint=cash(held)) if way.method == WALLET else way
         for way in offered
-        if (mine or way.scene != "inside") and (way.method != WALLET or held.minor >= price.minor)
+        if (mine or way.scene != "inside") and (way.method != WALLET or (held.minor >= price.minor and not filling))
     ]
 
 
@@ -423,12 +434,31 @@ def _why_not(error: RefillError, order_id: str) -> str:
     return words.sentence("way_refused" if refused else error)
 
 
+@require_GET
+@found_or_404
+def who(request: HttpRequest, order_id: str, method: str) -> HttpResponse:
+    """The person comes back from the firm, which has told who they are; now their own page can hand the payment over."""
+    order = _own(request, order_id)
+    offered = _offered(request, order.price, mine=_is_payer(request, order))
+    way = ways.find(offered, f"{method}.{BRIDGE}")
+    state, code = request.GET.get("state", ""), request.GET.get("code", "")[:200]
+    if way is None or not code or not payers.holds(request.session, order_id, method, state):
+        return redirect("order", order_id)
+    try:
+        limits.count("pay", order.payer, at_most=40, per_s=600)
+        payers.remember(request.session, method, desk.who(method, code))
+    except RefillError as error:
+        return _watch(request, order_id, error=_why_not(error, order_id), way=way)
+    return redirect(_by_way("order", order_id, way.text))
+
+
 @require_POST
 @found_or_404
 def inside(request: HttpRequest, order_id: str) -> HttpResponse:
     """Pays on this page, by a PIN or out of the wallet; what was typed is never shown again."""
     order = _own(request, order_id, to_act=True)
-    way = ways.find(_offered(request, order.price), request.POST.get("way", ""))
+    offered = _offered(request, order.price, filling=order.supplier == WALLET)
+    way = ways.find(offered, request.POST.get("way", ""))
     if way is None or way.scene != "inside":
         return redirect("order", order_id)
     by = (order.payer, f"address:{limits.address(request)}")
@@ -476,9 +506,9 @@ def again(request: HttpRequest, order_id: str) -> HttpResponse:
     """The same number and amount once more, to be confirmed: for an order that lapsed or failed."""
     _own(request, order_id, to_act=True)
     story = desk.story(order_id)
-    if story.msisdn is None:
-        return redirect("start")
     order = story.order
+    if story.msisdn is None:
+        return redirect("balance" if order.supplier == WALLET else "start")
     wish = {"operator": order.operator, "product": order.product, "face": order.face.text()}
     kept = drafts.new().changed(typed=story.msisdn.grouped(), **wish)
     drafts.keep(request.session, kept)
@@ -524,7 +554,8 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
     story, now = desk.story(order_id), _now()
     order, standing = story.order, words.standing(story.order, now)
     age = now - order.created_at
-    lines = [(line, event.at) for event in story.events for line in words.HAPPENED.get(event.transition, ())]
+    lines = [(line, event.at) for event in story.events for line in words.happened(order, event)]
+    filling = order.supplier == WALLET
     strays = words.strays(story.events)
     still = standing.final and all(stray.gone_back for stray in strays)  # nothing will change any more
     delay_s = None if still else next((s for limit, s in BACK_OFF if age < limit), PATIENT_S)
@@ -537,7 +568,8 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "claims": _claims(request, story),
         "lines": lines,
         "network": desk.network(order.operator),
-        "masked": story.msisdn.masked() if story.msisdn else "",
+        "filling": filling,
+        "masked": story.msisdn.masked() if story.msisdn else _("My balance") if filling else "",
         "delay_s": delay_s,
         "watch": desk.watch_url(order_id) if delay_s else "",
         "seen": f"{story.mark}-{standing.word}",
@@ -563,7 +595,7 @@ def _paying(
     story, order = context["story"], context["order"]
     if context["standing"].word != "unpaid":
         return {}
-    offered = _offered(request, order.price, mine=context["mine"])
+    offered = _offered(request, order.price, mine=context["mine"], filling=context["filling"])
     asked = asked or ways.find(offered, request.GET.get("way", ""))
     opened = _last_opened(story, offered)
     way = asked or opened or next(iter(offered), None)
@@ -574,9 +606,12 @@ def _paying(
         "device": ways.device(request.headers.get("user-agent", "")),
         "way_query": urlencode({"way": way.text}) if way else "",
     }
-    if way is not None and way.scene == "qr" and (asked or opened) and not but_not_now:
+    if way is not None and (asked or opened) and not but_not_now:
         try:
-            found["qr"] = _code(request, story, way)
+            if way.scene == "qr":
+                found["qr"] = _code(request, story, way)
+            if way.scene == BRIDGE and payers.known(request.session, way.method):
+                found["bridge"] = _bridge(request, story, way)
         except RefillError as error:
             found["error"] = _why_not(error, order.id)
     begun = {payment.method for payment in story.payments if payment.state == "open"}
@@ -603,6 +638,16 @@ def _code(request: HttpRequest, story: desk.Story, way: Way) -> str:
         code = drawn.svg_inline(**CODE) if drawn else ""
         cache.set(kept, code, CODE_KEPT_S)
     return code
+
+
+def _bridge(request: HttpRequest, story: desk.Story, way: Way) -> str:
+    """What our page hands to the app around it, as JSON; kept as a code is, for this session's person alone."""
+    kept = f"bridge:{story.order.id}:{way.text}:{request.session.session_key}:{story.mark}"
+    words: str | None = cache.get(kept)
+    if words is None:
+        words = json.dumps(dict(_invite(request, story.order, way).bridge))
+        cache.set(kept, words, CODE_KEPT_S)
+    return words
 
 
 def _now() -> datetime:
@@ -643,6 +688,11 @@ def signed(request: HttpRequest, text: str) -> HttpResponse:
     """Whoever has the link of a receipt may see its order, and nothing else."""
     order_id = desk.unsigned(text)
     desk.order(order_id)
+    show(request, order_id)
+    return redirect("receipt", order_id)
+
+
+def show(request: HttpRequest, order_id: str) -> None:
+    """From now on this browser may look at an order that another made."""
     shown = [id_ for id_ in request.session.get("shown", []) if id_ != order_id]
     request.session["shown"] = [*shown, order_id][-8:]
-    return redirect("receipt", order_id)

@@ -10,7 +10,7 @@ from typing import Literal
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from refill.payments import Method
+from refill.payments import AsksWho, Method
 
 Device = Literal["desktop", "phone", "wechat", "alipay"]  # the last two: inside the browser of that app
 
@@ -19,12 +19,12 @@ Device = Literal["desktop", "phone", "wechat", "alipay"]  # the last two: inside
 SCENES: Mapping[Device, tuple[str, ...]] = {
     "desktop": ("inside", "qr", "page"),
     "phone": ("inside", "wap", "page", "qr"),
-    # WeChat's H5 page refuses its own app, and JSAPI needs the payer's openid, which nobody has told us.
-    "wechat": ("inside", "qr", "page"),
+    "wechat": ("inside", "jsapi", "qr", "page"),  # WeChat's H5 page refuses its own app
     "alipay": ("inside", "wap", "qr", "page"),
 }
 AT_HOME: Mapping[Device, str] = {"wechat": "wechat_pay", "alipay": "alipay"}  # whose app it is
 STAYING = ("qr", "inside")  # the person stays on our page
+BRIDGE = "jsapi"  # our page hands the payment to the app around it, once the firm has told who the person is
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,13 @@ def ways(methods: Mapping[str, Method], currency: str, on: Device) -> list[Way]:
     usable = [name for name, method in methods.items() if currency in method.currencies]
     known = list(LOOKS)
     usable.sort(key=lambda name: (name != AT_HOME.get(on), known.index(name) if name in known else len(known), name))
-    return [Way(name, scene) for name in usable for scene in _scenes(name, methods[name].can.scenes, on)]
+    return [Way(name, scene) for name in usable for scene in _scenes(name, _possible(methods[name]), on)]
+
+
+def _possible(method: Method) -> list[str]:
+    """What a method can, as it is set up: to pay in the firm's app, the firm must tell us who the person is."""
+    asks_who = isinstance(method, AsksWho) and method.asks_who
+    return [scene for scene in method.can.scenes if scene != BRIDGE or asks_who]
 
 
 def _scenes(method: str, scenes: Iterable[str], on: Device) -> list[str]:

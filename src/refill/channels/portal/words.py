@@ -5,11 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.functional import Promise
+from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from refill.errors import RefillError
 from refill.topup import Order
+from refill.topup.flow import Move
+from refill.topup.purses import WALLET
 from refill.topup.store import Event
+from refill.vouchers import TooManyTries, VoucherNotValid
 
 ERRORS: dict[str, Promise] = {
     "not_a_number": _("That is not a mobile number yet. Check the digits, for example 138 0013 8000."),
@@ -26,22 +30,35 @@ ERRORS: dict[str, Promise] = {
     "not_a_pin": _("A voucher's PIN has 16 digits. Type all that is under the scratch-off field."),
     "wrong_pin": _("There is no voucher with this PIN. Compare it with the card, digit by digit."),
     "voucher_used": _("This voucher was used before. Take another one, or choose another way to pay."),
-    "voucher_not_valid": _(
-        "This voucher is not valid, or not any more. Ask the shop that sold it; it was not used up."
-    ),
     "voucher_does_not_fit": _(
         "This voucher is worth less than the price, or more. If it is worth more, tick the box and the rest is kept for you."
     ),
-    "too_many_tries": _("Too many wrong PINs. Try again in an hour, or choose another way to pay."),
+    "too_many_tries": _(
+        "Too many wrong PINs: none is taken from here until %(at)s. Then try again, or pay another way."
+    ),
+    "card_not_for_sale": _(
+        "The operator of this number does not sell what this card is worth. It was not used up:"
+        " put it into your balance and top up from there."
+    ),
     "insufficient_funds": _("Your wallet holds too little for this. Choose another way to pay."),
+    "fill_amount": _("Choose an amount, or type one up to %(most)s."),
     "no_operator": _("We cannot tell the operator of this number. Please choose it."),
     "no_amount": _("Please choose an amount."),
+}
+NOT_VALID: dict[str, Promise] = {
+    "not_sold": _("This card was never switched on. Take it back to the shop that sold it; it was not used up."),
+    "expired": _("This card was good until %(day)s; its time is over. Ask the shop that sold it."),
+    "withdrawn": _("This card was withdrawn. Ask the shop that sold it; it was not used up."),
 }
 ANYTHING = _("That did not work, and nothing was charged. Please try again.")
 
 
 def sentence(error: RefillError | str) -> str:
     """What went wrong and what to do next, in the reader's language; never the spine's own English."""
+    if isinstance(error, TooManyTries):
+        return str(ERRORS[error.code]) % {"at": f"{localtime(error.again_at):%H:%M}"}
+    if isinstance(error, VoucherNotValid):
+        return str(NOT_VALID[error.reason]) % {"day": f"{localtime(error.voucher.expires_at):%Y-%m-%d}"}
     code = error if isinstance(error, str) else error.code
     return str(ERRORS.get(code, ANYTHING))
 
@@ -105,6 +122,7 @@ STANDINGS = {
         "search",
     ),
     "credited": Standing("credited", _("Credited"), _("The credit is on the phone."), "good", "check", True),
+    "filled": Standing("filled", _("In your balance"), _("It pays your next top-ups."), "good", "check", True),
     "partial": Standing(
         "partial",
         _("Partly credited"),
@@ -171,7 +189,7 @@ def standing(order: Order, now: datetime) -> Standing:
         case "refund_pending", "failed" | "unknown":
             return STANDINGS["refunding"]
         case _any, "delivered":
-            return STANDINGS["credited"]
+            return STANDINGS["filled" if order.supplier == WALLET else "credited"]
         case _any, "partial" | "reversed" | "parked" as word:
             return STANDINGS[word]
         case _any, "unknown":
@@ -234,3 +252,26 @@ HAPPENED: dict[str, tuple[Promise, ...]] = {
     "expired": (_("Closed without payment"),),
     "reversed": (_("The operator took the credit back"),),
 }
+
+FILLED: dict[str, tuple[Promise, ...]] = {
+    "sold": (_("Payment received"), _("The money is in your balance")),
+    "delivered": (_("The money is in your balance"),),
+}
+
+
+def happened(order: Order, event: Event) -> tuple[Promise, ...]:
+    """What an event says to the customer, in one line or two, or none."""
+    filled = FILLED.get(event.transition) if order.supplier == WALLET else None
+    return filled or HAPPENED.get(event.transition, ())
+
+
+MOVED: dict[str, Promise] = {
+    "sold": _("Filled"),
+    "paid": _("Top-up"),
+    "change": _("Rest of a scratch card"),
+}
+
+
+def moved(move: Move) -> Promise:
+    """Why money came into the balance or left it."""
+    return MOVED.get(move.step) or (_("Given back") if move.minor > 0 else _("Paid back"))

@@ -42,6 +42,22 @@
     number.addEventListener("compositionend", () => number.dispatchEvent(new Event("input")));
   }
 
+  // 0123 4567 8901 2345: a PIN in the groups in which it is printed; a code may have letters.
+  for (const field of document.querySelectorAll("[data-code]")) {
+    const plain = (text) => text.normalize("NFKC").replace(/[^0-9a-z]/gi, "");
+    const show = (event) => {
+      if (event?.isComposing) return;
+      const before = plain(field.value.slice(0, field.selectionStart)).length;
+      const atEnd = field.selectionStart === field.value.length;
+      field.value = plain(field.value).replace(/(.{4})(?=.)/g, "$1 ");
+      const caret = atEnd ? field.value.length : before + Math.max(0, Math.ceil(before / 4) - 1);
+      field.setSelectionRange(caret, caret);
+    };
+    field.addEventListener("input", show);
+    field.addEventListener("compositionend", () => show());
+    if (field.value) field.value = plain(field.value).replace(/(.{4})(?=.)/g, "$1 ");
+  }
+
   document.addEventListener("change", (event) => {
     if (event.target.name === "operator") offers()?.dispatchEvent(new Event("refill:ask"));
   });
@@ -68,6 +84,20 @@
   });
 
   document.querySelector("form[data-leave]")?.requestSubmit();
+
+  // Inside WeChat the app around the page takes the payment. Whether money moved, the gateway tells us, not this answer.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-bridge]");
+    if (!button) return;
+    const hand = () =>
+      WeixinJSBridge.invoke("getBrandWCPayRequest", JSON.parse(button.dataset.bridge), (said) => {
+        if (said.err_msg === "get_brand_wcpay_request:ok") location.assign(button.dataset.back);
+        const failed = document.querySelector("[data-bridge-failed]");
+        if (failed) failed.hidden = said.err_msg !== "get_brand_wcpay_request:fail";
+      });
+    if (window.WeixinJSBridge) hand();
+    else document.addEventListener("WeixinJSBridgeReady", hand, { once: true });
+  });
 
   // A moving order turns by itself: a stream tells when it moved; where none comes through, the page asks now and then.
   const ALIVE_S = 40; // the stream gives a sign of life every 15 s
