@@ -388,6 +388,9 @@ async def test_what_they_took_is_what_they_say_and_else_what_was_agreed(shop: Sh
     attempt = await prepared(shop)
     await flow.settle(shop.trade, [delivery(attempt)])
     assert await shop.balance("cost:topup/CNY") == "-97.60"
+    attempt = await prepared(shop)
+    await flow.settle(shop.trade, [delivery(attempt, cost=money("6.67 USD"))])
+    assert await shop.balance("cost:topup/CNY") == "-147.20", "dollars are never booked as yuan"
 
 
 # ------------------------------------------------------------------ the deadline, and what comes after it

@@ -98,8 +98,8 @@ def _delivered(
 
 
 def _cost(order: Order, delivery: Delivery) -> int:
-    """What they took; where they do not tell, the part of the agreed cost that fits what they delivered."""
-    if delivery.cost:
+    """What they took; where they do not tell it in the order's currency, the part of the agreed cost that fits."""
+    if delivery.cost and delivery.cost.currency == order.price.currency:
         return delivery.cost.minor
     return share(order.cost_minor or 0, delivery.face.minor, order.face.minor)
 
