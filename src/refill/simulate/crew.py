@@ -71,7 +71,7 @@ class Runner:
         findings = judge(day)
         day.kernel.bury()
         gc.enable()
-        placed = len({order for told in day.heard.orders.values() for order in told})
+        placed = len({order for told in day.people.heard.orders.values() for order in told})
         return Lived(seed, placed, findings, day.kernel.digest, day.kernel.trace)
 
     def close(self) -> None:

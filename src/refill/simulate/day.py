@@ -1,52 +1,38 @@
 """One seeded day: partners and guests buy credit, everything fails, then heals; what is left is for `truth` to judge."""
 
-import json
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from random import Random
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-
-from refill import cards, catalogue, ledger, operators, payments
+from refill import cards, catalogue, ledger, operators
 from refill.catalogue.offers import Supply
 from refill.db import Statement, Tx
-from refill.errors import Busy, RefillError
+from refill.errors import Busy
 from refill.ids import cell_of, make_id
-from refill.money import amount
-from refill.numbers import Msisdn, number_id
+from refill.numbers import number_id
 from refill.operators import Flags, Supplier
-from refill.payments import Method, RawNotice
+from refill.simulate.doors import PUBLIC, serve
+from refill.simulate.gateways import GATEWAYS, methods
 from refill.simulate.kernel import EPOCH, Kernel, Process
+from refill.simulate.people import OUR_NUMBERS, PREFIXES, People
 from refill.simulate.world import Books, Knobs, VirtualDatabase, VirtualWorld, Wire
-from refill.simulators.alipay import AlipaySimulator
 from refill.simulators.operator import OperatorSimulator
-from refill.topup import Ask, Order, Rules, Shelf, Trade, Worker, flow
+from refill.simulators.trouble import Surroundings
+from refill.topup import Rules, Shelf, Trade, Worker
 from refill.vault import Vault
-from refill.world import NoAnswer, NotSent, Request, Response
+from refill.world import Request, Response
 
 HEALED_AT_S = 1800.0  # faults end; an order that came at the beginning has lapsed by then
-PUBLIC = "http://refill.example"
-GATEWAY = "http://alipay.example"
-APP, SELLER = "2021000000000000", "2088000000000000"
 SUPPLIERS = ("northtel", "southtel", "easttel")
 WORST_LATENESS = timedelta(seconds=300)  # of the wire (200 s) and of the operators' own queue (60 s)
-OUR_NUMBERS = [Msisdn(f"861991234{n:04}") for n in range(5000, 5004)]
-PREFIXES = {"cmcc": "138", "cunicom": "186", "ctcc": "189"}
 # What operators do wrong. `reversed` is not among them: nobody acts on a reversal yet.
 WRONGS = (
     "slow lost refused hidden duplicate odd_code partial html truncated wrong_amount wrong_number not_ours empty_float"
     " later fails_later contradicts unsigned busy silent error_500"
 ).split()
-GATEWAY_WRONGS = "error_before error_after slow lost html truncated unsigned garbled broke".split()
 
 
 @dataclass(frozen=True)
@@ -57,17 +43,8 @@ class Operator:
     filled_minor: int  # our float there in the morning
 
 
-@dataclass
-class Heard:
-    """What clients were told; nobody may ever be told otherwise."""
-
-    orders: dict[str, set[str]] = field(default_factory=dict)  # by a client's key or reference: order ids
-    texts: list[str] = field(default_factory=list)  # every answer, to look for numbers in
-    wrong: list[str] = field(default_factory=list)  # answers that must never be given
-
-
 class Day:
-    """The system of one seed: a server, two workers, a gateway, operators, clients."""
+    """The system of one seed: a server, two workers, payment firms, operators, clients."""
 
     def __init__(self, seed: int, books: Books, orders: int = 20) -> None:
         self.seed, self.books, self.size = seed, books, orders
@@ -76,8 +53,6 @@ class Day:
         self.kernel = Kernel(seed, EPOCH + timedelta(hours=hour))
         self.dice = self.kernel.dice
         self.wire = Wire(self.kernel, self.knobs)
-        self.heard = Heard()
-        self.numbers: set[str] = {number.digits for number in OUR_NUMBERS}
         self.vault = Vault(b"\7" * 32, nonce=lambda size: self.dice.getrandbits(8 * size).to_bytes(size))
         self.rules = Rules(
             delivery_deadline=timedelta(minutes=self.dice.choice((30, 120, 1440))),
@@ -86,21 +61,21 @@ class Day:
         self.server = Process(self.kernel, "server")
         self.workers = [Process(self.kernel, f"worker{n}") for n in (1, 2)]
         self.far = Process(self.kernel, "far", mortal=False)
-        self.people = Process(self.kernel, "people", mortal=False)
-        self.people_world = VirtualWorld(self.people, self.wire)
+        self.outside = Process(self.kernel, "people", mortal=False)
         books.begin(self.kernel)
-        self.gateway = self._gateway()
+        self.gateways = [GATEWAYS[name](self.knobs, PUBLIC, self._surroundings()) for name in self.knobs.firms]
         self.operators = {name: self._operator(name) for name in SUPPLIERS[: self.dice.choice((1, 2, 3))]}
         self.shelf = Shelf(_on_sale(books, tuple(self.operators)))
-        self.methods = _methods()
+        self.methods = {firm.name: methods()[firm.name] for firm in self.gateways}
         self.suppliers = {name: self._supplier(name, operator.far) for name, operator in self.operators.items()}
         self.partners = [make_id("pa", 77 + n, 0, n) for n in range(2)]
         self._prepare_books()
         self._place_on_wire()
+        self.people = People(self)
 
     # ------------------------------------------------------------------ the far ends
 
-    def _surroundings(self) -> dict[str, Any]:
+    def _surroundings(self) -> Surroundings:
         world = VirtualWorld(self.far, self.wire)
         return {
             "now": self.kernel.time,
@@ -109,27 +84,6 @@ class Day:
             "post": world.send,
             "sleep": world.sleep,
         }
-
-    def _gateway(self) -> AlipaySimulator:
-        knobs = self.knobs
-        ours, theirs, _ = _keys()
-        chances = {
-            "lose_notice": knobs.lose_notice,
-            "double_notice": knobs.double_notice,
-            "late_notice": knobs.late_notice,
-            "forge_notice": knobs.forge_notice,
-            "short_paid": knobs.short_paid,
-            **dict.fromkeys(GATEWAY_WRONGS, knobs.gateway),
-        }
-        return AlipaySimulator(
-            app_id=APP,
-            seller_id=SELLER,
-            public_key=_public_pem(ours),
-            private_key=_private_pem(theirs),
-            base_url=GATEWAY,
-            chances=chances,
-            **self._surroundings(),
-        )
 
     def _operator(self, name: str) -> Operator:
         knobs, dice = self.knobs, self.dice
@@ -169,7 +123,7 @@ class Day:
     def _place_on_wire(self) -> None:
         self.wire.places = {
             PUBLIC: (self.server, self._serve),
-            GATEWAY: (self.far, self.gateway.handle),
+            **{firm.url(): (self.far, firm.far.handle) for firm in self.gateways},
             **{f"http://{name}.example": (self.far, one.far.handle) for name, one in self.operators.items()},
         }
         self.wire.once_only = tuple(
@@ -228,213 +182,7 @@ class Day:
                 await self.books.due()
 
     async def _serve(self, request: Request) -> Response:
-        """The doors, without their frames: they translate and ask the spine."""
-        trade, path = self.trade(self.server), request.url.removeprefix(PUBLIC)
-        try:
-            if path.startswith("/callbacks/suppliers/"):
-                name = path.rpartition("/")[2]
-                status, said = await flow.receive_supplier_notice(trade, name, request.body, request.headers)
-                return Response(status, {}, said)
-            if path.startswith("/callbacks/"):
-                raw = RawNotice(request.body, request.headers, trade.world.now())
-                status, said = await flow.receive_notice(trade, path.rpartition("/")[2], raw)
-                return Response(status, {}, said)
-            answer = await self._answer(trade, path, json.loads(request.body))
-            return Response(200, {}, json.dumps(answer).encode())
-        except RefillError as error:
-            return Response(error.status, {}, json.dumps([error.code, str(error)]).encode())
-
-    async def _answer(self, trade: Trade, path: str, said: Any) -> Any:
-        match path:
-            case "/place":
-                orders = await flow.place(trade, [self._ask(trade, **row) for row in said])
-                return [one.id if isinstance(one, Order) else [one.code, str(one)] for one in orders]
-            case "/invite":
-                return (await flow.invite(trade, said["order"], "alipay", scene=said["scene"])).url
-            case "/look":
-                return (await flow.poll(trade, said["order"])).status
-            case "/reverse":
-                return (await flow.reverse(trade, said["order"], who="finance", reason="sent by mistake")).status
-            case "/cancel":
-                return (await flow.cancel(trade, said["order"])).status
-        raise AssertionError(path)
-
-    def _ask(self, trade: Trade, *, payer: str, msisdn: str, face: str, key: str, reference: str | None) -> Ask:
-        number = number_id(self.vault, Msisdn(msisdn))
-        return Ask(
-            flow.new_order_id(trade, number),
-            payer,
-            "partner_api" if payer.startswith("partner:") else "portal",
-            Msisdn(msisdn),
-            number,
-            amount(face, "CNY"),
-            key,
-            reference,
-            commission_bp=30 if payer.startswith("partner:") else None,
-        )
-
-    # ------------------------------------------------------------------ clients
-
-    async def ask_us(self, path: str, said: Any) -> tuple[int, Any]:
-        """One request of a client. Raises NotSent or NoAnswer."""
-        request = Request("POST", PUBLIC + path, {}, json.dumps(said).encode(), 15)
-        response = await self.people_world.send(request)
-        self.heard.texts.append(response.body.decode())
-        return response.status, json.loads(response.body)
-
-    async def insist(self, path: str, said: Any, patience: int = 60) -> tuple[int, Any]:
-        """Asks until somebody answers: this is how clients are told to behave."""
-        for _ in range(patience):
-            try:
-                status, answer = await self.ask_us(path, said)
-                if status != 503:
-                    return status, answer
-            except (NotSent, NoAnswer):
-                pass
-            await self.people_world.sleep(self.dice.uniform(0.5, 20))
-        return 503, None
-
-    def number(self) -> str:
-        """A number to top up, on our own network or on another."""
-        if self.dice.random() < 0.4:
-            return self.dice.choice(OUR_NUMBERS).digits
-        operator = self.dice.choice(sorted(PREFIXES)[: len(self.operators)])
-        digits = f"86{PREFIXES[operator]}{self.dice.randrange(10**8):08}"
-        self.numbers.add(digits)
-        return digits
-
-    def _row(self, payer: str, n: int) -> dict[str, Any]:
-        face = self.dice.choice(("10.00", "20.00", "30.00", "50.00", "100.00"))
-        reference = f"ref {n}" if self.dice.random() < 0.4 else None
-        return {"payer": payer, "msisdn": self.number(), "face": face, "key": f"key {n}", "reference": reference}
-
-    async def place(self, row: dict[str, Any]) -> str | None:
-        """Places one order and remembers what it was told. None: refused, or nobody answered."""
-        _, answers = await self.insist("/place", [row])
-        return self._hear(row, answers[0]) if answers else None
-
-    async def bulk(self, rows: list[dict[str, Any]]) -> None:
-        """Places several orders at once."""
-        _, answers = await self.insist("/place", rows)
-        for row, answer in zip(rows, answers or (), strict=False):
-            self._hear(row, answer)
-
-    def _hear(self, row: dict[str, Any], answer: Any) -> str | None:
-        """What a client is told of an order; None: it was refused."""
-        if not isinstance(answer, str):
-            return None
-        names = [f"{row['payer']} {row['key']}"]
-        if row["reference"]:
-            names.append(f"{row['payer']} {row['reference']}")
-        for name in names:
-            self.heard.orders.setdefault(name, set()).add(answer)
-        return answer
-
-    async def partner(self, n: int) -> None:
-        """A platform's request, with all the ways in which platforms repeat themselves."""
-        row = self._row(f"partner:{self.dice.choice(self.partners)}", n)
-        habit = self.dice.random()
-        if self.dice.random() < 0.15:  # several in one request, one of them twice
-            await self.bulk([row, self._row(row["payer"], 100 + n), row])
-        if habit < 0.2:  # the same request twice at the same instant
-            self.people.start(self.place(row))
-        placed = await self.place(row)
-        if habit < 0.5:
-            await self.people_world.sleep(self.dice.uniform(0, 900))
-            await self.place(row)
-        elif habit < 0.65 and placed:
-            other = {**row, "face": "200.00"}
-            _, answers = await self.insist("/place", [other])
-            if answers and (not isinstance(answers[0], list) or answers[0][0] != "key_reused"):
-                self.heard.wrong.append(f"I3: another request under {row['key']} was answered {answers[0]}")
-        elif habit < 0.75 and placed and row["reference"]:
-            again = await self.place({**row, "key": f"other key {n}"})
-            if again not in (placed, None):
-                self.heard.wrong.append(f"I3: {row['reference']} under another key made another order")
-
-        elif habit > 0.9 and placed:  # staff take it back, perhaps twice; where it is another network's they cannot
-            for _ in range(self.dice.choice((1, 2))):
-                await self.people_world.sleep(self.dice.uniform(0, 300))
-                await self.insist("/reverse", {"order": placed})
-
-    async def guest(self, n: int) -> None:
-        """A person at the portal."""
-        dice, world = self.dice, self.people_world
-        row = self._row(f"guest:{n}", n) | {"reference": None}
-        if dice.random() < 0.2:  # a double click
-            self.people.start(self.place(row))
-        order = await self.place(row)
-        placed_at = self.kernel.now
-        habit = dice.random()
-        if order is None or habit < 0.05:
-            return
-        scene = dice.choice(("page", "qr"))
-        reference = await self._open(order, scene)
-        if reference is None or habit < 0.13:
-            return
-        if habit < 0.18:
-            await self.insist("/cancel", {"order": order})
-        if habit < 0.3:  # pays around the expiry
-            brink = placed_at + self.rules.payment_expiry.total_seconds() + dice.uniform(-40, 5)
-            await world.sleep(max(0.0, brink - self.kernel.now))
-        else:
-            await world.sleep(dice.uniform(1, 120))
-        if habit < 0.4:  # pays by both ways
-            other = await self._open(order, "qr" if scene == "page" else "page")
-            if other:
-                self._pay(other)
-        self._pay(reference)
-        if dice.random() < 0.3:
-            await self.insist("/look", {"order": order}, 2)
-
-    def _pay(self, reference: str) -> None:
-        paid = self.gateway.pay(reference)
-        self.kernel.note("pays", reference, paid)
-
-    async def _open(self, order: str, scene: str) -> str | None:
-        """Gets the address of the payment and opens it, now or later; our reference of the trade at the gateway."""
-        status, url = await self.insist("/invite", {"order": order, "scene": scene}, 20)
-        if status != 200:
-            return None
-        if self.dice.random() < 0.15:
-            await self.people_world.sleep(self.dice.uniform(0, 950))  # the page was left open
-        for _ in range(10):
-            try:
-                response = await self.people_world.send(Request("GET", url, timeout_s=20))
-            except (NotSent, NoAnswer):
-                await self.people_world.sleep(2)
-                continue
-            token = response.headers.get("location", "").rpartition("/")[2]
-            return next((one.reference for one in self.gateway.trades.values() if one.token == token), None)
-        return None
-
-    async def forger(self) -> None:
-        """Tells us that orders are paid which are not, and recharges refused which are not."""
-        shelf = payments.shelf()["alipay"]
-        while self.kernel.now < HEALED_AT_S:
-            await self.people_world.sleep(self.dice.uniform(20, 200))
-            guests = sorted(name for name in self.heard.orders if name.startswith("guest"))
-            if not guests:
-                continue
-            order = min(self.heard.orders[self.dice.choice(guests)])
-            now = (self.kernel.time() + timedelta(hours=8)).strftime("%Y-%m-%d %H:%M:%S")
-            fields = {
-                "app_id": APP,
-                "seller_id": SELLER,
-                "notify_id": f"forged {self.dice.getrandbits(64)}",
-                "notify_time": now,
-                "charset": "utf-8",
-                "out_trade_no": f"{order}p1",
-                "trade_no": f"forged {self.dice.getrandbits(64)}",
-                "trade_status": "TRADE_SUCCESS",
-                "total_amount": self.dice.choice(("10.00", "20.00", "29.97", "49.90", "99.60")),
-                "gmt_payment": now,
-            }
-            body = shelf.sign_notice(_keys()[2], fields)
-            try:
-                await self.people_world.send(Request("POST", f"{PUBLIC}/callbacks/alipay", {}, body, 10))
-            except (NotSent, NoAnswer):
-                continue
+        return await serve(self.trade(self.server), request)
 
     # ------------------------------------------------------------------ the day
 
@@ -444,10 +192,10 @@ class Day:
         for n in range(self.size):
             late = self.dice.random() < 0.2  # some come when all is well again
             begins = HEALED_AT_S + 100 * self.dice.random() if late else self.knobs.burst_s * self.dice.random()
-            client = self.partner if self.dice.random() < 0.45 else self.guest
+            client = self.people.partner if self.dice.random() < 0.45 else self.people.guest
             self.kernel.at(begins, self._comes, client, n)
         if self.knobs.forge_notice:
-            self.people.start(self.forger())
+            self.outside.start(self.people.forger(HEALED_AT_S))
         self.kernel.run(HEALED_AT_S)
         self._heal()
         longest = HEALED_AT_S + self.rules.delivery_deadline.total_seconds() + 5 * 3600
@@ -459,7 +207,7 @@ class Day:
             self.kernel.run(self.kernel.now + 26 * 3600)  # the gateway's last repeats of old notices
 
     def _comes(self, client: Callable[[int], Coroutine[Any, Any, None]], n: int) -> None:
-        self.people.start(client(n))
+        self.outside.start(client(n))
 
     def unsettled(self) -> int:
         """How many orders still wait for a timer."""
@@ -492,9 +240,8 @@ class Day:
         for process in (self.server, *self.workers):
             process.dies_at_await = 0.0
             process.skew_s = max(-60.0, min(60.0, process.skew_s))
-        self.gateway.troubles.heal()
-        if self.wire.knobs.lose_notice:
-            self.gateway.troubles.chances["lose_notice"] = 1.0
+        for firm in self.gateways:
+            firm.heal(lose_notices=self.knobs.notices_stay_lost)
         for one in self.operators.values():
             one.far.troubles.heal()
             one.far.float_minor += 10**9
@@ -504,28 +251,6 @@ WAITING = Statement("SELECT count(*) FROM topup_order WHERE due IS NOT NULL")
 
 
 # ------------------------------------------------------------------ made once in a process
-
-
-@cache
-def _keys() -> tuple[rsa.RSAPrivateKey, rsa.RSAPrivateKey, rsa.RSAPrivateKey]:
-    """Ours, the gateway's, a forger's. Short keys: the same code runs, five times faster."""
-    ours, theirs, forger = (rsa.generate_private_key(65537, 1024) for _ in range(3))  # noqa: S505
-    return ours, theirs, forger
-
-
-@cache
-def _methods() -> dict[str, Method]:
-    ours, theirs, _ = _keys()
-    shelf = payments.shelf()["alipay"]
-    return {"alipay": shelf.Alipay(APP, SELLER, ours, theirs.public_key(), f"{GATEWAY}/gateway.do")}
-
-
-def _private_pem(key: rsa.RSAPrivateKey) -> str:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _public_pem(key: rsa.RSAPrivateKey) -> str:
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 _on_sale_kept: dict[tuple[Any, ...], catalogue.Catalogue] = {}

@@ -1,4 +1,4 @@
-"""What must hold when a day is over: our books against what the gateway and the operators truly did."""
+"""What must hold when a day is over: our books against what payment firms and operators truly did."""
 
 import re
 from collections import defaultdict
@@ -24,7 +24,8 @@ ORDERS = Statement("""
 """)
 EVENTS = Statement("SELECT order_id, transition, n, at, detail FROM topup_event ORDER BY order_id, at, transition, n")
 CAPTURES = Statement("""
-    SELECT reference, transaction, minor, fate, paid_at, noticed_at FROM topup_capture ORDER BY reference, transaction
+    SELECT method, reference, transaction, minor, fate, paid_at, noticed_at
+      FROM topup_capture ORDER BY reference, transaction
 """)
 REFUNDS = Statement("SELECT request_id, state, minor, why FROM topup_refund ORDER BY request_id")
 TRANSFERS = Statement("SELECT id, debit, credit, minor, at FROM ledger_transfer ORDER BY id")
@@ -60,7 +61,7 @@ class Account:
     due: datetime | None
     events: list[tuple[str, int, datetime]] = field(default_factory=list)
     credits: list[tuple[int, datetime]] = field(default_factory=list)  # that phones truly got from operators
-    taken: dict[str, int] = field(default_factory=dict)  # that the gateway truly took, by reference
+    taken: dict[str, int] = field(default_factory=dict)  # that payment firms truly took, by reference
     back: dict[str, list[tuple[int, datetime]]] = field(default_factory=lambda: defaultdict(list))
 
     @property
@@ -89,10 +90,10 @@ def judge(day: Day) -> list[str]:
             accounts[order_id].events.append((name, n, at))
     findings = _gather(day, accounts)
     findings += [f"an error escaped: {error}" for error in day.kernel.errors]
-    findings += day.heard.wrong
+    findings += day.people.heard.wrong
     findings += _book(day)
     findings += _promises(day, accounts)
-    fates = {reference: fate for reference, _, _, fate, _, _ in captures}
+    fates = {reference: fate for _, reference, _, _, fate, _, _ in captures}
     cases = set(read(CASES))
     for account in accounts.values():
         findings += _order(day, account, fates, cases)
@@ -113,14 +114,15 @@ def _gather(day: Day, accounts: dict[str, Account]) -> list[str]:
                 findings.append(f"I3: {credit.request_id} was delivered for an order that does not exist")
             else:
                 account.credits.append((credit.face_minor, credit.at))
-    for capture in day.gateway.captures:
-        account = accounts.get(order_of(capture.reference))
-        if account is None:
-            findings.append(f"I3: {capture.reference} was paid for an order that does not exist")
-        else:
-            account.taken[capture.reference] = capture.amount_minor
-    for refund in day.gateway.refunds:
-        accounts[order_of(refund.reference)].back[refund.reference].append((refund.amount_minor, refund.at))
+    for firm in day.gateways:
+        for taken in firm.taken():
+            account = accounts.get(order_of(taken.reference))
+            if account is None:
+                findings.append(f"I3: {taken.reference} was paid for an order that does not exist")
+            else:
+                account.taken[taken.reference] = taken.minor
+        for given in firm.given():
+            accounts[order_of(given.reference)].back[given.reference].append((given.minor, given.at))
     return findings
 
 
@@ -135,14 +137,14 @@ def _book(day: Day) -> list[str]:
 
 def _promises(day: Day, accounts: dict[str, Account]) -> Iterator[str]:
     """I3: what was acknowledged is there, and one key is one order."""
-    for name, told in day.heard.orders.items():
+    for name, told in day.people.heard.orders.items():
         if len(told) > 1:
             yield f"I3: {name} was answered with {len(told)} orders: {' '.join(sorted(told))}"
         for order_id in sorted(told):
             if order_id not in accounts:
                 yield f"I3: {order_id} was acknowledged and is lost"
     owners = defaultdict(set)
-    for name, told in day.heard.orders.items():
+    for name, told in day.people.heard.orders.items():
         for order_id in told:
             owners[order_id].add(name)
     acknowledged = len(owners)
@@ -217,31 +219,33 @@ def _settled(day: Day, order: Account) -> Iterator[str]:
 
 
 def _captures(day: Day, captures: list[tuple[Any, ...]]) -> Iterator[str]:
-    """I4 and liveness of payments: all that the gateway took stands in our book, soon, once, and for what it is."""
+    """I4 and liveness of payments: all that payment firms took stands in our book, soon, once, and for what it is."""
     healed = day.kernel.began + timedelta(seconds=HEALED_AT_S)
-    noticed = {(reference, transaction): rest for reference, transaction, *rest in captures}
-    for capture in day.gateway.captures:
-        known = noticed.pop((capture.reference, capture.trade_no), None)
-        if known is None:
-            yield f"I4: {capture.reference} was paid and is not in our book"
-            continue
-        minor, fate, _, noticed_at = known
-        if minor != capture.amount_minor:
-            yield f"I4: {capture.reference} was paid with {capture.amount_minor}, our book says {minor}"
-        if noticed_at > max(capture.at, healed) + NOTICED_WITHIN + ANSWERED_WITHIN:
-            yield f"liveness: {capture.reference} was noticed {noticed_at - capture.at} after it was paid"
-        if fate == "late":
-            yield f"I2: {capture.reference} was paid in time, and is called late"
-    for reference, transaction in noticed:
-        yield f"I7: nobody paid {reference} ({transaction}), but it stands in our book"
+    noticed = {(method, reference, transaction): rest for method, reference, transaction, *rest in captures}
+    for firm in day.gateways:
+        for taken in firm.taken():
+            known = noticed.pop((firm.name, taken.reference, taken.transaction), None)
+            if known is None:
+                yield f"I4: {taken.reference} was paid and is not in our book"
+                continue
+            minor, fate, _, noticed_at = known
+            if minor != taken.minor:
+                yield f"I4: {taken.reference} was paid with {taken.minor}, our book says {minor}"
+            if noticed_at > max(taken.at, healed) + NOTICED_WITHIN + ANSWERED_WITHIN:
+                yield f"liveness: {taken.reference} was noticed {noticed_at - taken.at} after it was paid"
+            if fate == "late":
+                yield f"I2: {taken.reference} was paid in time, and is called late"
+    for method, reference, transaction in noticed:
+        yield f"I7: nobody paid {reference} by {method} ({transaction}), but it stands in our book"
 
 
 def _balances(day: Day, balances: dict[str, int]) -> Iterator[str]:
-    """The book against the gateway and the operators; and nothing that belongs to others is left lying about."""
-    taken = sum(capture.amount_minor for capture in day.gateway.captures)
-    back = sum(refund.amount_minor for refund in day.gateway.refunds)
-    if -balances.get("clearing:alipay/CNY", 0) != taken - back:
-        yield f"I4: the gateway owes us {taken - back}, our book says {-balances.get('clearing:alipay/CNY', 0)}"
+    """The book against payment firms and operators; and nothing that belongs to others is left lying about."""
+    for firm in day.gateways:
+        owes = sum(taken.minor for taken in firm.taken()) - sum(given.minor for given in firm.given())
+        booked = -balances.get(f"clearing:{firm.name}/CNY", 0)
+        if owes != booked:
+            yield f"I4: {firm.name} owes us {owes}, our book says {booked}"
     for name, operator in day.operators.items():
         used = operator.filled_minor + 10**9 - operator.far.float_minor
         booked = operator.filled_minor + balances.get(f"float:{name}/CNY", 0)
@@ -257,8 +261,8 @@ _DIGITS = re.compile(r"[0-9]{11,}")
 
 def _whole_numbers(day: Day, texts: list[str]) -> Iterator[str]:
     """I10: no whole telephone number in anything that is written for people or logs."""
-    ours = {digits[-11:] for digits in day.numbers}
-    for text in (*texts, *day.heard.texts, *day.kernel.errors):
+    ours = {digits[-11:] for digits in day.people.numbers}
+    for text in (*texts, *day.people.heard.texts, *day.kernel.errors):
         if any(found[-11:] in ours or found[:11] in ours for found in _DIGITS.findall(text)):
             yield "I10: a whole number stands in a text"
             return

@@ -19,6 +19,7 @@ from refill.world import NoAnswer, NotSent, Request, Response, in_transaction
 
 T = TypeVar("T")
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
+FIRMS = ("alipay", "wechat_pay", "jd_pay", "card")
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ class Knobs:
     late_notice: float = 0.0
     forge_notice: float = 0.0
     short_paid: float = 0.0
-    gateway: float = 0.0  # the chance of each trouble at the gateway
+    gateway: float = 0.0  # the chance of each trouble at a payment firm
     operator: float = 0.0  # and of each of a few troubles at operators
     drained: bool = False  # our float at an operator runs out, and is filled again when faults heal
     notices_stay_lost: bool = False
     burst_s: float = 0.0  # within which most orders come
+    firms: tuple[str, ...] = ()  # the payment firms that are open on this day
 
     @classmethod
     def draw(cls, seed: int) -> "Knobs":
@@ -77,6 +79,7 @@ class Knobs:
             drained=dice.random() < 0.2,
             notices_stay_lost=dice.random() < 0.5,
             burst_s=dice.choice((5, 120, 600)),
+            firms=tuple(dice.sample(FIRMS, dice.randint(1, len(FIRMS)))),
         )
 
     def healed(self) -> "Knobs":
