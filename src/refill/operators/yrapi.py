@@ -54,8 +54,8 @@ CURRENCY = "CNY"
 FRESH = timedelta(minutes=30)
 MAX_ANSWER, MAX_PRICES, MAX_NOTICE = 1 << 20, 8 << 20, 1 << 16
 
-# What they say instead of taking an order. `errno` is 1 for nearly everything, so their words are the code; digits and
-# spaces are left out, because numbers of people and orders follow some of them.
+# What they say instead of taking an order. `errno` is 1 for nearly everything, so their words are the code, without
+# the numbers of people and orders that follow some of them.
 REFUSES = {
     "手机号格式不正确": Refused("the supplier does not know such a number"),
     "该号码无法充值": Refused("the supplier takes no credit for this number"),
@@ -378,8 +378,9 @@ def _taken(said: Mapping[str, Any], ask: Recharge, mobile: str) -> Outcome[Deliv
 
 
 def _words(said: Mapping[str, Any]) -> str:
-    """Their words without digits and spaces: what follows may be a person's number."""
-    return re.sub(r"[\d\s]+", "", str(said.get("errmsg")))[:64] or f"errno {said['errno']}"[:64]
+    """Their words alone: behind a wide gap come the numbers they are about, and digits may be a person's."""
+    words = re.split(r"\s{2,}", str(said.get("errmsg")).strip(), maxsplit=1)[0]
+    return re.sub(r"[\d\s]+", "", words)[:64] or f"errno {said['errno']}"[:64]
 
 
 def _delivered(order: Mapping[str, Any], ask: Recharge, face: Money) -> Outcome[Delivery]:
