@@ -254,8 +254,8 @@ HAPPENED: dict[str, tuple[Promise, ...]] = {
 }
 
 FILLED: dict[str, tuple[Promise, ...]] = {
-    "sold": (_("Payment received"), _("The money is in your balance")),
-    "delivered": (_("The money is in your balance"),),
+    "sold": (_("Payment received"), _("In your balance")),
+    "delivered": (_("In your balance"),),
 }
 
 
