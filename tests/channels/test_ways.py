@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from refill.channels.portal.ways import LOOKS, Way, device, find, firsts, ways
+from refill.outcome import Outcome
 from refill.payments import Can
+from refill.world import World
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Mobile/15E148 Safari/604.1"
 
@@ -54,6 +56,33 @@ def test_a_browser_says_what_it_is(user_agent: str, on: str) -> None:
 )
 def test_each_device_is_offered_what_works_on_it_the_method_at_home_first(on, offered: str) -> None:
     assert " ".join(way.text for way in ways(METHODS, "CNY", on)) == offered  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Asking(Named):
+    """A method whose firm tells who a person is."""
+
+    asks_who: bool = True
+
+    def who_url(self, return_url: str, state: str) -> str:
+        raise NotImplementedError
+
+    async def who(self, world: World, code: str) -> Outcome[str]:
+        raise NotImplementedError
+
+
+def test_inside_wechat_our_page_hands_the_payment_over_once_wechat_tells_who_is_there() -> None:
+    at_home = METHODS["wechat_pay"].can
+    methods = {"wechat_pay": Asking(at_home), "alipay": METHODS["alipay"]}
+    assert [way.text for way in ways(methods, "CNY", "wechat")] == [  # type: ignore[arg-type]
+        "wechat_pay.jsapi",
+        "wechat_pay.qr",
+        "alipay.qr",
+        "alipay.page",
+    ]
+    assert "wechat_pay.jsapi" not in [way.text for way in ways(methods, "CNY", "phone")]  # type: ignore[arg-type]
+    silent = {"wechat_pay": Asking(at_home, asks_who=False)}
+    assert [way.text for way in ways(silent, "CNY", "wechat")] == ["wechat_pay.qr"]  # type: ignore[arg-type]
 
 
 def test_only_methods_that_take_the_currency_are_offered() -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psycopg
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -28,10 +29,12 @@ from tests.doors.conftest import House
 
 from refill import vouchers
 from refill.money import money
+from refill.simulators.wechat_pay import PERSON
 
 pytestmark = needs_chromium
 BUDGET = 100 * 1024
 IN_WECHAT = f"{PHONE} MicroMessenger/8.0.61"
+HANDS_OVER = re.compile(r"/o/tu_[0-9a-z]{24}\?way=wechat_pay\.jsapi")
 IN_ALIPAY = f"{PHONE} AlipayClient/10.7.60"
 NAMES = {"alipay": "支付宝", "wechat_pay": "微信支付", "jd_pay": "京东支付", "card": "银行卡", "voucher": "充值卡"}
 
@@ -399,10 +402,95 @@ def test_the_method_at_home_stands_first(
         accessible(page)
 
 
+# ------------------------------------------------------------------ inside WeChat
+
+
+def in_wechat(page: Page, house: House) -> list[str]:
+    """Puts WeChat's app around the page; the person there does the deeds that stand in the list, and then pays."""
+    deeds: list[str] = []
+
+    def hand(words: dict[str, str]) -> Any:
+        deed = deeds.pop(0) if deeds else "pay"
+        if deed == "nothing works":
+            words = {**words, "paySign": ""}
+        url = f"{house.far['wechat_pay'].base_url}/bridge?deed={deed.split()[0]}"
+        return httpx2.post(url, json=words, trust_env=False).json()
+
+    page.expose_function("handToWeChat", hand)
+    page.add_init_script("""
+        window.WeixinJSBridge = {
+          invoke: async (name, words, answer) => {
+            if (name !== "getBrandWCPayRequest") throw new Error(name);
+            answer(await window.handToWeChat(words));
+          },
+        };
+    """)
+    return deeds
+
+
+def test_inside_wechat_the_page_hands_the_payment_to_the_app_around_it(
+    chromium: Browser, house: House, numbers: Callable[[], str]
+) -> None:
+    with visiting(chromium, house, **{**A_PHONE, "user_agent": IN_WECHAT}) as page:
+        deeds = in_wechat(page, house)
+        choose(page, numbers())
+        order(page, "wechat_pay")
+        page.wait_for_url(HANDS_OVER)
+        pay = page.get_by_role("button", name="微信支付支付 ¥49.80")
+        expect(pay).to_be_visible()
+        accessible(page)
+        deeds += ["leave", "nothing works"]
+        pay.click()
+        expect(page.get_by_role("alert")).to_have_count(0)
+        pay.click()
+        expect(page.get_by_role("alert")).to_contain_text("微信没能打开付款")
+        accessible(page)
+        pay.click()
+        credited(page)
+        trade = next(one for name, one in house.far["wechat_pay"].trades.items() if name.startswith(order_of(page)))
+        assert (trade.trade_type, trade.openid) == ("JSAPI", PERSON)
+
+        # Who the person is, is known now: the next order asks nobody.
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        choose(page, numbers())
+        order(page, "wechat_pay")
+        page.get_by_role("button", name="微信支付支付 ¥49.80").click()
+        credited(page)
+        assert [url for url in asked if "/connect/oauth2/authorize" in url] == []
+        assert PERSON not in page.content() + "".join(asked)
+
+
+def test_who_a_person_is_counts_only_in_the_session_that_asked(
+    chromium: Browser, house: House, numbers: Callable[[], str]
+) -> None:
+    agent = {**A_PHONE, "user_agent": IN_WECHAT}
+    with visiting(chromium, house, **agent) as anna, visiting(chromium, house, **agent) as eve:
+        told: list[str] = []
+        anna.on("request", lambda request: told.append(request.url) if "/who/wechat_pay?" in request.url else None)
+        choose(anna, numbers())
+        order(anna, "wechat_pay")
+        anna.wait_for_url(HANDS_OVER)
+        (hers,) = told
+        choose(eve, numbers())
+        order(eve, "alipay")
+        expect(eve.locator(".code")).to_be_visible()
+        assert eve.request.get(hers).status == 404, "it is not her order"
+        for bent in (hers.replace(order_of(anna), order_of(eve)), f"/o/{order_of(eve)}/who/wechat_pay?code=1&state=签"):
+            assert eve.request.get(bent).status == 200
+            assert "data-bridge=" not in eve.request.get(f"/o/{order_of(eve)}?way=wechat_pay.jsapi").text()
+        again = anna.request.get(hers)
+        assert "请换一种" in again.text(), "a code tells once"
+        assert "data-bridge=" in anna.request.get(f"/o/{order_of(anna)}?way=wechat_pay.jsapi").text(), (
+            "and it stays told"
+        )
+
+
 def test_inside_wechat_a_code_is_explained(chromium: Browser, house: House, numbers: Callable[[], str]) -> None:
     with visiting(chromium, house, **{**A_PHONE, "user_agent": IN_WECHAT}) as page:
         choose(page, numbers())
         order(page, "wechat_pay")
+        page.get_by_role("link", name="二维码").click()
         expect(page.get_by_text("请用另一部手机扫码")).to_be_visible()
         accessible(page)
         scan(house, page, "wechat_pay")
