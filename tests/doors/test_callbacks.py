@@ -2,10 +2,12 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from hashlib import md5
 
 import pytest
 from tests.doors.api import Api, api_on
 
+from refill.operators import suppliers_by_name
 from refill.world import Request
 
 
@@ -64,6 +66,46 @@ async def test_nobody_listens_under_another_name(api: Api) -> None:
     for path in ("/callbacks/wechat", "/callbacks/suppliers/nobody"):
         answer = await knock(api, notice, path)
         assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+# ------------------------------------------------------------------ notices whose signature proves little
+
+
+@pytest.mark.parametrize(
+    ("way", "status"),
+    [
+        ({"x-forwarded-for": "203.0.113.7"}, 404),  # admitted, read, and about an order that nobody has
+        ({"x-forwarded-for": "203.0.113.8"}, 403),
+        ({"x-forwarded-for": "203.0.113.7, 203.0.113.8"}, 403),  # the first is what the sender says, the last a fact
+        ({"x-real-ip": "203.0.113.7", "forwarded": "for=203.0.113.7"}, 403),
+        ({}, 403),
+    ],
+    ids=str,
+)
+async def test_a_notice_signed_with_md5_is_read_from_known_places_only(
+    api: Api, way: dict[str, str], status: int
+) -> None:
+    platform = {
+        "yrapi_suppliers": "dayuan",
+        "yrapi_dayuan_url": "https://dayuan.example/yrapi.php",
+        "yrapi_dayuan_userid": "10001",
+        "yrapi_dayuan_apikey": "KEY",
+        "yrapi_dayuan_products": "cmcc-50/50=68",
+        "yrapi_dayuan_notices_from": "203.0.113.7",
+    }
+    assert isinstance(api.shop.trade.suppliers, dict)
+    api.shop.trade.suppliers.update(suppliers_by_name(platform))
+    said = {
+        "userid": "10001",
+        "order_number": "CZH7",
+        "out_trade_num": "tu_nobodys",
+        "otime": "1795312800",
+        "state": "1",
+    }
+    text = "&".join(f"{name}={said[name]}" for name in sorted(said)) + "&apikey=KEY"
+    sign = md5(text.encode(), usedforsecurity=False).hexdigest().upper()
+    answer = await api.client.post("/callbacks/suppliers/dayuan", data={**said, "sign": sign}, headers=way)
+    assert answer.status_code == status
 
 
 NONSENSE = {
