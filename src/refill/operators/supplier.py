@@ -120,7 +120,7 @@ class PriceLine(msgspec.Struct, frozen=True, kw_only=True):
     cost: Money
     most: Money | None = None
     most_cost: Money | None = None
-    country: str = ""  # ISO 3166-1, two letters; "" when they do not tell
+    country: str = ""  # ISO 3166-1, in two letters or three as they write it; "" when they do not tell
     name: str = ""
 
 
@@ -175,11 +175,14 @@ class Said:
             raise BadInput(f"The setting {self.kind}_{self.name}_{what} is {value!r}; write whole seconds.")
         return int(value)
 
-    def flags(self, *, can_reverse: bool, timeout_s: str = "30") -> Flags:
-        """The flags that have no default because money hangs on them, and the hard end of one request."""
+    def flags(self, *, can_reverse: bool, dedups: bool | None = None, timeout_s: str = "30") -> Flags:
+        """The flags that have no default because money hangs on them, and the hard end of one request.
+
+        `dedups` where the wire itself says it of everybody; else each supplier's setting does.
+        """
         never = self.text("not_found_final_s") == "never"
         return Flags(
-            dedups_our_reference=self.yes("dedups"),
+            dedups_our_reference=self.yes("dedups") if dedups is None else dedups,
             not_found_is_final_after=None if never else timedelta(seconds=self.seconds("not_found_final_s")),
             can_reverse=can_reverse,
             timeout_s=self.seconds("timeout_s", timeout_s),
