@@ -36,7 +36,7 @@ async def test_no_column_of_the_database_holds_a_pin(printer: Printer, dsn: str)
         kept = " ".join(
             str(connection.execute(f"SELECT t::text FROM {name} t".encode()).fetchall()) for (name,) in tables
         )
-    assert len(tables) == 4
+    assert len(tables) == 5
     for typed in printer.cards.values():
         assert typed not in kept
         assert typed.replace("-", "") not in kept.replace("-", "")

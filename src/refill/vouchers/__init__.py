@@ -1,5 +1,6 @@
 """Vouchers: scratch cards from batch to redemption, claim codes, and who may not try PINs any more."""
 
+from refill.vouchers.asking import Asked, ask, asked, confirm, decline
 from refill.vouchers.check import check
 from refill.vouchers.guessing import (
     ADDRESS,
@@ -25,7 +26,20 @@ from refill.vouchers.spending import (
     refusal,
     spend,
 )
-from refill.vouchers.stock import Batch, Range, activate, batches, end_of_day, expire, generate, void
+from refill.vouchers.stock import (
+    Batch,
+    Look,
+    Range,
+    Taken,
+    activate,
+    batches,
+    by_serial,
+    end_of_day,
+    expire,
+    generate,
+    steps,
+    void,
+)
 
 __all__ = [
     "ADDRESS",
@@ -35,10 +49,13 @@ __all__ = [
     "MOST_WRONG_AT_AN_ADDRESS",
     "WIDESPREAD",
     "WINDOW",
+    "Asked",
     "Batch",
+    "Look",
     "NotAPin",
     "Pin",
     "Range",
+    "Taken",
     "TooManyTries",
     "Tries",
     "Voucher",
@@ -46,8 +63,13 @@ __all__ = [
     "VoucherUsed",
     "WrongPin",
     "activate",
+    "ask",
+    "asked",
     "batches",
+    "by_serial",
     "check",
+    "confirm",
+    "decline",
     "end_of_day",
     "enter",
     "expire",
@@ -59,5 +81,6 @@ __all__ = [
     "pin",
     "refusal",
     "spend",
+    "steps",
     "void",
 ]

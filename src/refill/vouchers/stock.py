@@ -250,7 +250,7 @@ async def activate(
     the rest is `discount:vouchers`) and credits `liability` with the face value. Raises NotFound, BadInput, CannotHappen.
     """
     now = world.db_now()
-    batch = await _held_batch(tx, sold.batch)
+    batch = await held_batch(tx, sold.batch)
     serials = sold.serials(batch)
     if (before := await _done_before(tx, "activated", sold)) is not None:
         return before
@@ -259,7 +259,7 @@ async def activate(
     if batch.expires_at <= now:
         raise CannotHappen("These vouchers have expired.")
     face = Money(batch.value.minor * (sold.last - sold.first + 1), batch.value.currency)
-    legs = _sale(purse, face, paid)
+    legs = sale(purse, face, paid)
     count = await tx.run(ACTIVATE, **serials, now=now)
     if count != sold.last - sold.first + 1:
         raise CannotHappen(f"Only {count} of these vouchers are in stock; the others were sold or withdrawn before.")
@@ -286,7 +286,7 @@ async def void(
     if not who.strip() or not why.strip():
         raise BadInput("Withdrawing vouchers names the person who decides it, and a reason.")
     now = world.db_now()
-    batch = await _held_batch(tx, withdrawn.batch)
+    batch = await held_batch(tx, withdrawn.batch)
     gone: dict[str, int] = dict(await tx.rows(WITHDRAW, **withdrawn.serials(batch), now=now))
     if not gone:
         return await _done_before(tx, "void", withdrawn) or 0
@@ -295,15 +295,15 @@ async def void(
     if sold:
         if not purse:
             raise CannotHappen(f"{sold} of these vouchers were sold; say where their money goes back to.")
-        legs = [(credit, debit, minor) for debit, credit, minor in _sale(purse, face, paid_back)]
+        legs = [(credit, debit, minor) for debit, credit, minor in sale(purse, face, paid_back)]
         await _post(tx, ledger.Entry.of(f"{world.new_id('vw', cell_of(batch.code))}.void", *legs), now)
     count = sum(gone.values())
     await _tell(tx, "void", withdrawn, count, (paid_back or face).minor if sold else 0, who, why, now)
     return count
 
 
-def _sale(purse: str, face: Money, paid: Money | None) -> list[tuple[str, str, int]]:
-    """The legs of a sale of vouchers: what was paid, and what we let them go for less."""
+def sale(purse: str, face: Money, paid: Money | None) -> list[tuple[str, str, int]]:
+    """The legs of a sale of vouchers: what was paid, and what we let them go for less. Raises BadInput."""
     owed, paid = liability(face.currency), paid or face
     if purse.partition(":")[0] not in PURSES or not purse.partition(":")[2]:
         raise BadInput("Money of vouchers lies in an account such as cash:office, clearing:alipay or bank:icbc.")
@@ -321,7 +321,8 @@ async def _post(tx: Tx, entry: ledger.Entry, now: datetime) -> None:
         raise CannotHappen(f"The book refuses {entry.id}: {answer}.")
 
 
-async def _held_batch(tx: Tx, code: str) -> Batch:
+async def held_batch(tx: Tx, code: str) -> Batch:
+    """A batch, locked; its `states` are not counted. Raises NotFound."""
     row = await tx.row(HOLD_BATCH, code=code)
     if row is None:
         raise NotFound("There is no batch of that name.")
@@ -386,19 +387,76 @@ async def expire(tx: Tx, world: World, most: int = PACK) -> int:
 BATCHES = Statement("""
     -- Batches, the latest first, with what became of their vouchers
     SELECT b.code, b.id, b.minor, b.currency, b.count, b.expires_at, b.printed_at, v.states
-      FROM vouchers_batch b
+      FROM (SELECT * FROM vouchers_batch WHERE code = :code OR :code = ''
+             ORDER BY made_at DESC, code LIMIT :most::int) AS b
      CROSS JOIN LATERAL (
       SELECT coalesce(jsonb_object_agg(state, vouchers), '{}') AS states
         FROM (SELECT state, count(*) AS vouchers FROM vouchers_voucher
                WHERE serial >= b.code || '-' AND serial < b.code || '.' GROUP BY state) AS counted) AS v
-     WHERE b.code = :code OR :code = ''
      ORDER BY b.made_at DESC, b.code
 """)
 
 
-async def batches(tx: Tx, code: str = "") -> list[Batch]:
-    """All batches, or the one of that name."""
+async def batches(tx: Tx, code: str = "", most: int | None = None) -> list[Batch]:
+    """All batches or the `most` latest, or the one of that name."""
     return [
         Batch(code, id_, Money(minor, currency), *rest)
-        for code, id_, minor, currency, *rest in await tx.rows(BATCHES, code=code)
+        for code, id_, minor, currency, *rest in await tx.rows(BATCHES, code=code, most=most)
     ]
+
+
+STEPS = Statement("""
+    -- What people did to a batch, the latest first
+    SELECT step, first, last, vouchers, minor, who, why, at FROM vouchers_step
+     WHERE batch = :code ORDER BY at DESC, step, first LIMIT :most::int
+""")
+
+BY_SERIAL = Statement("""
+    -- The voucher of a serial, and what it was used for
+    SELECT serial, kind, minor, currency, state, expires_at, spent_on, changed_at
+      FROM vouchers_voucher WHERE serial = :serial
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What somebody did to a range: `activated` or `void`, how many, and what was paid for them or back."""
+
+    step: str
+    first: int
+    last: int
+    vouchers: int
+    paid: Money
+    who: str
+    why: str
+    at: datetime
+
+
+async def steps(tx: Tx, batch: Batch, most: int = 200) -> list[Taken]:
+    """What people did to a batch, the latest first."""
+    return [
+        Taken(step, first, last, count, Money(minor, batch.value.currency), who, why, at)
+        for step, first, last, count, minor, who, why, at in await tx.rows(STEPS, code=batch.code, most=most)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One voucher as staff see it: everything but its PIN, which nobody has."""
+
+    serial: str
+    kind: str
+    value: Money
+    state: str
+    expires_at: datetime
+    spent_on: str | None  # the order that it was used for
+    changed_at: datetime
+
+
+async def by_serial(tx: Tx, serial: str) -> Look | None:
+    """The voucher that has this serial."""
+    row = await tx.row(BY_SERIAL, serial=serial)
+    if row is None:
+        return None
+    serial, kind, minor, currency, *rest = row
+    return Look(serial, kind, Money(minor, currency), *rest)
