@@ -17,7 +17,7 @@ from refill.channels.machines.limits import TokenBuckets
 from refill.channels.machines.problem import Problem, problem_of
 from refill.errors import BadInput, RefillError
 from refill.money import Money, amount
-from refill.numbers import Msisdn, fast_msisdn, msisdn, number_id
+from refill.numbers import Msisdn, fast_msisdn, msisdn, names_a_card, number_id
 from refill.topup import Ask, Order, flow
 from refill.topup.trade import Trade
 
@@ -46,6 +46,12 @@ class NoName(BadInput):
 
     code = "no_key_or_reference"
     status = 400
+
+
+class CardNumber(BadInput):
+    """A reference looks like a payment card's number, which nobody may send us; put a letter before it if it is none."""
+
+    code = "card_number"
 
 
 class WrongForm(BadInput):
@@ -220,6 +226,8 @@ class TopUps:
         reference = None if asked.reference is _given else asked.reference
         if reference is not None and _REFERENCE.fullmatch(reference) is None:
             raise BadInput("A reference has 1 to 128 printable ASCII characters.")
+        if reference is not None and names_a_card(reference):
+            raise CardNumber("This reference looks like the number of a payment card; we keep none. Use another one.")
         if reference is None and idempotency_key is None:
             raise NoName("Send an Idempotency-Key or a reference: it makes asking twice one top-up.")
         operator = product = max_price = None
