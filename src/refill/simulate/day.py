@@ -15,9 +15,10 @@ from refill.ids import cell_of, make_id
 from refill.numbers import number_id
 from refill.operators import Flags, Supplier
 from refill.simulate.doors import PUBLIC, serve
-from refill.simulate.gateways import GATEWAYS, methods
+from refill.simulate.gateways import GATEWAYS, INSIDE, methods
 from refill.simulate.kernel import EPOCH, Kernel, Process
 from refill.simulate.people import OUR_NUMBERS, PREFIXES, People
+from refill.simulate.scratch import ScratchCards
 from refill.simulate.world import Books, Knobs, VirtualDatabase, VirtualWorld, Wire
 from refill.simulators.operator import OperatorSimulator
 from refill.simulators.trouble import Surroundings
@@ -66,10 +67,14 @@ class Day:
         self.gateways = [GATEWAYS[name](self.knobs, PUBLIC, self._surroundings()) for name in self.knobs.firms]
         self.operators = {name: self._operator(name) for name in SUPPLIERS[: self.dice.choice((1, 2, 3))]}
         self.shelf = Shelf(_on_sale(books, tuple(self.operators)))
-        self.methods = {firm.name: methods()[firm.name] for firm in self.gateways}
+        names = (*self.knobs.firms, *INSIDE)
+        self.methods = {name: methods()[name] for name in names}
         self.suppliers = {name: self._supplier(name, operator.far) for name, operator in self.operators.items()}
         self.partners = [make_id("pa", 77 + n, 0, n) for n in range(2)]
         self._prepare_books()
+        self.cards = ScratchCards()
+        if self.knobs.scratch_cards:
+            self.cards.print_and_sell(books, VirtualWorld(self.far, self.wire), self.vault)
         self._place_on_wire()
         self.people = People(self)
 
@@ -195,24 +200,32 @@ class Day:
             client = self.people.partner if self.dice.random() < 0.45 else self.people.guest
             self.kernel.at(begins, self._comes, client, n)
         if self.knobs.forge_notice:
-            self.outside.start(self.people.forger(HEALED_AT_S))
+            self.people.start(self.people.forger(HEALED_AT_S))
+        if self.knobs.staff:
+            self.people.start(self.people.staff(HEALED_AT_S + 600))
         self.kernel.run(HEALED_AT_S)
         self._heal()
-        longest = HEALED_AT_S + self.rules.delivery_deadline.total_seconds() + 5 * 3600
+        longest = HEALED_AT_S + self.rules.delivery_deadline.total_seconds() + 8 * 3600
         while self.kernel.now < longest:
             self.kernel.run(self.kernel.now + 900)
-            if self.kernel.now > HEALED_AT_S + 1800 and not self.unsettled():
+            if self.kernel.now > HEALED_AT_S + 1800 and not self.unsettled() and not self.untold():
                 break
         if self.dice.random() < 0.1:
             self.kernel.run(self.kernel.now + 26 * 3600)  # the gateway's last repeats of old notices
 
     def _comes(self, client: Callable[[int], Coroutine[Any, Any, None]], n: int) -> None:
-        self.outside.start(client(n))
+        self.people.start(client(n))
 
     def unsettled(self) -> int:
         """How many orders still wait for a timer."""
         waiting: int = self.books.run(lambda tx: tx.value(WAITING))
         return waiting
+
+    def untold(self) -> bool:
+        """Does somebody still do something, or a bank's word wait to be heard?"""
+        truly = {one.transaction: one.state for firm in self.gateways for one in firm.fought()}
+        heard: dict[str, str] = dict(self.books.run(lambda tx: tx.rows(DISPUTED)))
+        return bool(self.people.acting) or truly != heard
 
     def _begin_faults(self) -> None:
         knobs = self.knobs
@@ -241,12 +254,15 @@ class Day:
             process.dies_at_await = 0.0
             process.skew_s = max(-60.0, min(60.0, process.skew_s))
         for firm in self.gateways:
-            firm.heal(lose_notices=self.knobs.notices_stay_lost)
+            # Nobody can be asked about a dispute: its notices come in the end.
+            told = self.knobs.disputes and firm.name == "card"
+            firm.heal(lose_notices=self.knobs.notices_stay_lost and not told)
         for one in self.operators.values():
             one.far.troubles.heal()
             one.far.float_minor += 10**9
 
 
+DISPUTED = Statement("SELECT transaction, state FROM topup_dispute")
 WAITING = Statement("SELECT count(*) FROM topup_order WHERE due IS NOT NULL")
 
 

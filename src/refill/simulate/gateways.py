@@ -319,6 +319,7 @@ class Card(Gateway):
 
 
 GATEWAYS: dict[str, type[Gateway]] = {one.name: one for one in (Alipay, WechatPay, JdPay, Card)}
+INSIDE = ("voucher", "wallet", "cash")  # methods behind which no firm stands
 
 
 # ------------------------------------------------------------------ made once in a process
@@ -326,8 +327,9 @@ GATEWAYS: dict[str, type[Gateway]] = {one.name: one for one in (Alipay, WechatPa
 
 @cache
 def methods() -> dict[str, Method]:
-    """Our adapters of all firms."""
-    return {name: firm.method() for name, firm in GATEWAYS.items()}
+    """Our adapters of all firms, and the methods behind which no firm stands."""
+    ours = {name: payments.shelf()[name].from_settings({}) for name in INSIDE}
+    return ours | {name: firm.method() for name, firm in GATEWAYS.items()}
 
 
 def _keep(file_name: str, make: Callable[[], str]) -> str:

@@ -1,13 +1,14 @@
 """Everybody who comes on a seeded day: partners, guests and their banks, staff and a forger, with all their habits."""
 
 import json
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from refill.money import amount
 from refill.numbers import Msisdn
 from refill.simulate.doors import PUBLIC
-from refill.simulate.gateways import Gateway
+from refill.simulate.gateways import Card, Gateway
 from refill.simulate.world import VirtualWorld
 from refill.world import NoAnswer, NotSent, Request
 
@@ -35,14 +36,30 @@ class People:
         self.world = VirtualWorld(day.outside, day.wire)
         self.heard = Heard()
         self.numbers: set[str] = {number.digits for number in OUR_NUMBERS}
+        self.cards = day.cards
+        self.drawer: dict[str, int] = {}  # what the clerk keeps of each order paid at the till
+        self.acting = 0  # stories that are not told to their end
 
     # ------------------------------------------------------------------ asking us
+
+    def start(self, story: Coroutine[Any, Any, None]) -> None:
+        """Somebody begins to do something; the day is not over before they have done it."""
+
+        async def act() -> None:
+            self.acting += 1
+            try:
+                await story
+            finally:
+                self.acting -= 1
+
+        self.day.outside.start(act())
 
     async def ask_us(self, path: str, said: Any) -> tuple[int, Any]:
         """One request of a client. Raises NotSent or NoAnswer."""
         request = Request("POST", PUBLIC + path, {}, json.dumps(said).encode(), 15)
         response = await self.world.send(request)
-        self.heard.texts.append(response.body.decode())
+        if path != "/claim":  # its answer is a secret for the payer's eyes
+            self.heard.texts.append(response.body.decode())
         return response.status, json.loads(response.body)
 
     async def insist(self, path: str, said: Any, patience: int = 60) -> tuple[int, Any]:
@@ -76,6 +93,9 @@ class People:
         _, answers = await self.insist("/place", [row])
         return self._hear(row, answers[0]) if answers else None
 
+    async def _places(self, row: dict[str, Any]) -> None:
+        await self.place(row)
+
     async def bulk(self, rows: list[dict[str, Any]]) -> None:
         """Places several orders at once."""
         _, answers = await self.insist("/place", rows)
@@ -102,7 +122,7 @@ class People:
         if self.dice.random() < 0.15:  # several in one request, one of them twice
             await self.bulk([row, self._row(row["payer"], 100 + n), row])
         if habit < 0.2:  # the same request twice at the same instant
-            self.day.outside.start(self.place(row))
+            self.start(self._places(row))
         placed = await self.place(row)
         if habit < 0.5:
             await self.world.sleep(self.dice.uniform(0, 900))
@@ -125,10 +145,21 @@ class People:
     # ------------------------------------------------------------------ guests
 
     async def guest(self, n: int) -> None:
-        """A person at the portal."""
+        """A person who comes once: at the portal, at a till, with a scratch card, or to live on a wallet."""
+        knobs, habit = self.day.knobs, self.dice.random()
+        if knobs.scratch_cards and habit < 0.3:
+            await self._scratches(n)
+        elif knobs.wallets and habit < 0.5:
+            await self._saves(n)
+        elif knobs.till and habit < 0.65:
+            await self._at_the_till(n)
+        else:
+            await self._at_the_portal(n)
+
+    async def _at_the_portal(self, n: int) -> None:
         row = self._row(f"guest:{n}", n) | {"reference": None}
         if self.dice.random() < 0.2:  # a double click
-            self.day.outside.start(self.place(row))
+            self.start(self._places(row))
         order = await self.place(row)
         if order is not None:
             await self._pays(order)
@@ -161,7 +192,20 @@ class People:
             await self.insist("/look", {"order": order}, 2)
 
     def _pay(self, firm: Gateway, reference: str) -> None:
-        self.kernel.note("pays", firm.name, reference, firm.pay(reference))
+        paid = firm.pay(reference)
+        self.kernel.note("pays", firm.name, reference, paid)
+        if paid and isinstance(firm, Card) and self.day.knobs.disputes and self.dice.random() < 0.6:
+            self.start(self._disputes(firm, reference))
+
+    async def _disputes(self, card: Card, reference: str) -> None:
+        """The payer's bank takes the money back, before the delivery or after it, and decides: soon, late or not today."""
+        dice, habit = self.dice, self.dice.random()
+        await self.world.sleep(dice.choice((dice.uniform(0, 30), dice.uniform(30, 2500))))
+        self.kernel.note("disputes", reference, card.dispute(reference))
+        if habit < 0.2:
+            return
+        await self.world.sleep(dice.choice((dice.uniform(0, 5), dice.uniform(5, 2000))))
+        self.kernel.note("decides", reference, card.decide(reference, won=habit < 0.6))
 
     async def _open(self, order: str, firm: Gateway, scene: str) -> str | None:
         """Gets the address of the payment and opens it, now or later; our reference of it, as it is read there."""
@@ -176,6 +220,156 @@ class People:
             except (NotSent, NoAnswer):
                 await self.world.sleep(2)
         return None
+
+    # ------------------------------------------------------------------ scratch cards
+
+    async def _scratches(self, n: int) -> None:
+        """A person with a scratch card: for a number, for an order, for two things at once; perhaps mistyped at first."""
+        dice, payer, habit = self.dice, f"guest:{n}", self.dice.random()
+        if dice.random() < 0.25:
+            await self._mistypes(payer)
+        card = self.cards.draw(dice)
+        if card is None:
+            return
+        if habit < 0.35:
+            number = self.number()
+            await self._redeem(payer, number, card)
+            if dice.random() < 0.5:
+                await self.world.sleep(dice.uniform(0, 600))
+                await self._redeem(payer, dice.choice((number, number, self.number(), None)), card)
+        elif habit < 0.6:  # two people know the PIN
+            self.start(self._redeem(payer, self.number(), card))
+            self.start(self._redeem(f"guest:{n}-thief", dice.choice((self.number(), None)), card))
+        else:
+            order = await self.place(self._row(payer, n) | {"reference": None})
+            if order is None:
+                return
+            if habit > 0.85:  # two people know it, and the other is at another door
+                self.start(self._redeem(f"guest:{n}-thief", self.number(), card))
+            elif habit > 0.75:
+                self.start(self._pays(order))
+            await self._pays_by_card(payer, order, card)
+            await self._claims(payer, order)
+
+    async def _mistypes(self, payer: str) -> None:
+        """A PIN that nobody has, or that was never sold: whoever takes it gives something away."""
+        for _ in range(self.dice.choice((1, 2))):
+            pin = self.dice.choice((f"{self.dice.randrange(10**16):016d}", *self.cards.unsold))
+            _, answer = await self.insist("/redeem", {"payer": payer, "msisdn": self.number(), "pin": pin})
+            if isinstance(answer, str):
+                self.heard.wrong.append(f"I13: a PIN that was never sold paid {answer}")
+
+    async def _redeem(self, payer: str, msisdn: str | None, card: str) -> None:
+        """For a number, or for the payer's wallet."""
+        _, answer = await self.insist("/redeem", {"payer": payer, "msisdn": msisdn, "pin": card})
+        if isinstance(answer, str):
+            self._used(card, answer)
+            if self.dice.random() < 0.3:
+                await self._claims(payer, answer)
+
+    def _used(self, card: str, order: str) -> None:
+        """What a card was good for, as its holder was told: one order, for ever."""
+        self.heard.orders.setdefault(f"card {self.cards.name(card)}", set()).add(order)
+
+    async def _pays_by_card(self, payer: str, order: str, card: str) -> None:
+        """On our own page. A card of too little goes to the wallet, as the page proposes."""
+        said = {"order_id": order, "method": "voucher", "secret": card, "by": [payer], "change_to_wallet": True}
+        if self.dice.random() < 0.2:  # a double click
+            self.start(self._pays_once(said, order, card))
+        status, answer = await self._paid(said)
+        if status == 200:
+            self._used(card, order)
+        elif answer and answer[0] == "voucher_does_not_fit":
+            await self._redeem(payer, None, card)
+
+    async def _pays_once(self, said: dict[str, Any], order: str, card: str) -> None:
+        status, _ = await self._paid(said)
+        if status == 200:
+            self._used(card, order)
+
+    async def _paid(self, said: dict[str, Any]) -> tuple[int, Any]:
+        return await self.insist("/pay", said)
+
+    async def _claims(self, payer: str, order: str) -> None:
+        """What could not be delivered comes back as a code, which is a card like any other."""
+        for _ in range(3):
+            await self.world.sleep(self.dice.uniform(300, 2500))
+            status, codes = await self.insist("/claim", {"order": order})
+            if status == 200 and codes:
+                for code in codes:
+                    self.cards.codes.setdefault(code, len(self.cards.codes))
+                    if self.dice.random() < 0.8:
+                        await self._redeem(payer, self.dice.choice((self.number(), None)), code)
+                return
+
+    # ------------------------------------------------------------------ wallets
+
+    async def _saves(self, n: int) -> None:
+        """Fills a wallet, by whatever way, and pays from it, also twice at the same instant."""
+        dice, payer = self.dice, f"guest:{n}"
+        said = {"payer": payer, "face": dice.choice(("50.00", "100.00", "200.00")), "key": f"fill {n}"}
+        status, filling = await self.insist("/fill", said)
+        if status != 200:
+            return
+        self.heard.orders.setdefault(f"{payer} fill", set()).add(filling)
+        card = self.cards.draw(dice) if dice.random() < 0.2 else None
+        if card:
+            await self._pays_by_card(payer, filling, card)
+        else:
+            await self._pays(filling)
+        for wish in range(dice.choice((1, 2, 3))):
+            await self.world.sleep(dice.uniform(0, 200))
+            order = await self.place(self._row(payer, 1000 * (wish + 1) + n) | {"reference": None})
+            if order is None:
+                continue
+            if dice.random() < 0.5:
+                self.start(self._from_wallet(order))
+            else:
+                await self._from_wallet(order)
+
+    async def _from_wallet(self, order: str) -> None:
+        status, _ = await self._paid({"order_id": order, "method": "wallet"})
+        if status != 200 and self.dice.random() < 0.5:  # too little in it
+            await self._pays(order)
+
+    # ------------------------------------------------------------------ at the till
+
+    async def _at_the_till(self, n: int) -> None:
+        """A person pays a clerk in cash; the clerk keeps the money when the till says so, however long that takes."""
+        payer = f"guest:{n}"
+        order = await self.place(self._row(payer, n) | {"reference": None})
+        if order is None:
+            return
+        if self.dice.random() < 0.2:  # paid at home meanwhile
+            self.start(self._pays(order))
+        await self.world.sleep(self.dice.uniform(0, 300))
+        status, minor = await self.insist("/till", {"order": order}, 400)
+        if status == 200 and minor is not None:
+            self.drawer[order] = minor
+            await self._claims(payer, order)
+
+    # ------------------------------------------------------------------ staff
+
+    async def staff(self, until: float) -> None:
+        """Gives money back, all or a part: one asks, another confirms or declines; what one alone confirms is refused."""
+        dice = self.dice
+        while self.kernel.now < until:
+            await self.world.sleep(dice.uniform(30, 400))
+            orders = sorted({one for told in self.heard.orders.values() for one in told})
+            if not orders:
+                continue
+            order, minor = dice.choice(orders), dice.choice((None, None, 100, 555))
+            said = {"order": order, "minor": minor, "why": "a complaint", "by": "support"}
+            status, n = await self.insist("/refund", said)
+            if status != 200:
+                continue
+            if dice.random() < 0.2:
+                status, _ = await self.insist("/confirm", {"order": order, "n": n, "by": "support"})
+                if status == 200:
+                    self.heard.wrong.append(f"I12: one person alone refunded {order}")
+            deed = "/decline" if dice.random() < 0.2 else "/confirm"
+            for _ in range(dice.choice((1, 1, 2))):
+                await self.insist(deed, {"order": order, "n": n, "by": "finance"})
 
     # ------------------------------------------------------------------ forgers
 

@@ -10,6 +10,8 @@ from typing import Any
 from refill.db import Statement, Tx
 from refill.money import share
 from refill.simulate.day import HEALED_AT_S, WORST_LATENESS, Day
+from refill.simulate.gateways import INSIDE, Fought
+from refill.simulate.holdings import Money, explain
 from refill.topup import check as topup_check
 from refill.topup.order import order_of
 
@@ -23,13 +25,6 @@ ORDERS = Statement("""
       FROM topup_order ORDER BY id
 """)
 EVENTS = Statement("SELECT order_id, transition, n, at, detail FROM topup_event ORDER BY order_id, at, transition, n")
-CAPTURES = Statement("""
-    SELECT method, reference, transaction, minor, fate, paid_at, noticed_at
-      FROM topup_capture ORDER BY reference, transaction
-""")
-REFUNDS = Statement("SELECT request_id, state, minor, why FROM topup_refund ORDER BY request_id")
-TRANSFERS = Statement("SELECT id, debit, credit, minor, at FROM ledger_transfer ORDER BY id")
-BALANCES = Statement("SELECT name, balance FROM ledger_account WHERE balance <> 0 ORDER BY name")
 TEXTS = Statement("""
     -- Everything that the engine wrote down in words
     SELECT says || ' ' || about FROM cases_case UNION ALL SELECT detail FROM topup_event
@@ -37,6 +32,8 @@ TEXTS = Statement("""
     UNION ALL SELECT remark FROM inbox_notice UNION ALL SELECT their_id FROM inbox_notice
 """)
 CASES = Statement("SELECT kind, about FROM cases_case ORDER BY id")
+
+OURSELVES = ("home", "wallet")  # what we deliver without an operator
 
 
 @dataclass
@@ -61,8 +58,10 @@ class Account:
     due: datetime | None
     events: list[tuple[str, int, datetime]] = field(default_factory=list)
     credits: list[tuple[int, datetime]] = field(default_factory=list)  # that phones truly got from operators
-    taken: dict[str, int] = field(default_factory=dict)  # that payment firms truly took, by reference
+    taken: dict[str, int] = field(default_factory=dict)  # that was truly paid, by reference
     back: dict[str, list[tuple[int, datetime]]] = field(default_factory=lambda: defaultdict(list))
+    fought: dict[str, Fought] = field(default_factory=dict)  # by reference: the last that a payer's bank did
+    goodwill: int = 0  # what two people of the staff gave back although the credit stays
 
     @property
     def is_guest(self) -> bool:
@@ -81,30 +80,32 @@ def judge(day: Day) -> list[str]:
         return day.books.run(lambda tx: tx.rows(statement))
 
     accounts = {row[0]: Account(*row) for row in read(ORDERS)}
-    events, captures, balances = read(EVENTS), read(CAPTURES), dict(read(BALANCES))
-    for statement in (ORDERS, EVENTS, CAPTURES, REFUNDS, TRANSFERS, CASES):
-        for row in read(statement):
+    events, cases = read(EVENTS), read(CASES)
+    money = Money(read)
+    for rows in (read(ORDERS), events, *money.told(), cases):
+        for row in rows:
             day.kernel.note(*row)
     for order_id, name, n, at, _ in events:
         if order_id in accounts:
             accounts[order_id].events.append((name, n, at))
-    findings = _gather(day, accounts)
+    findings = _gather(day, accounts, money)
     findings += [f"an error escaped: {error}" for error in day.kernel.errors]
     findings += day.people.heard.wrong
     findings += _book(day)
     findings += _promises(day, accounts)
-    fates = {reference: fate for _, reference, _, _, fate, _, _ in captures}
-    cases = set(read(CASES))
+    fates = {capture.reference: capture.fate for capture in money.captures}
     for account in accounts.values():
-        findings += _order(day, account, fates, cases)
-    findings += _captures(day, captures)
-    findings += _balances(day, balances)
-    findings += [f"a refund is stuck: {request_id}" for request_id, state, _, _ in read(REFUNDS) if state == "stuck"]
+        findings += _order(day, account, fates, set(cases))
+    findings += _captures(day, money)
+    findings += _balances(day, money)
+    findings += _left_over(accounts, money)
+    findings += _stuck(accounts, money, set(cases))
+    findings += explain(day.vault, day.people, money, {one.id: one.payer for one in accounts.values()})
     findings += _whole_numbers(day, [text for (text,) in read(TEXTS)])
     return findings
 
 
-def _gather(day: Day, accounts: dict[str, Account]) -> list[str]:
+def _gather(day: Day, accounts: dict[str, Account], money: Money) -> list[str]:
     """Puts what truly happened beside each order."""
     findings = []
     for operator in day.operators.values():
@@ -123,6 +124,18 @@ def _gather(day: Day, accounts: dict[str, Account]) -> list[str]:
                 account.taken[taken.reference] = taken.minor
         for given in firm.given():
             accounts[order_of(given.reference)].back[given.reference].append((given.minor, given.at))
+        for fought in firm.fought():
+            accounts[order_of(fought.reference)].fought[fought.reference] = fought
+    for capture in money.captures:
+        if capture.method in INSIDE:  # `explain` compares these with what people hold
+            accounts[order_of(capture.reference)].taken[capture.reference] = capture.minor
+    payers = {one.id: one.payer for one in accounts.values()}
+    for reference, minor, at in money.given_inside(payers):
+        accounts[order_of(reference)].back[reference].append((minor, at))
+    for proposal in money.proposals:
+        account = accounts[proposal.order_id]
+        if ("goodwill", proposal.n) in ((name, n) for name, n, _ in account.events):
+            account.goodwill += proposal.minor
     return findings
 
 
@@ -157,12 +170,10 @@ def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str
     main = [reference for reference in order.taken if fates.get(reference) == "order"]
     strays = [reference for reference in order.taken if reference not in main]
     for reference in strays:
-        returned = [minor for minor, _ in order.back[reference]]
-        if returned != [order.taken[reference]]:
-            yield f"I2: {reference} paid nothing and got back {returned} of {order.taken[reference]}"
+        yield from _stray(order, reference)
     if len(main) > 1:
         yield f"I2: {order.id} was paid {len(main)} times"
-    given = sum(minor for minor, _ in order.credits) if order.supplier != "home" else order.delivered
+    given = sum(minor for minor, _ in order.credits) if order.supplier not in OURSELVES else order.delivered
     if len(order.credits) > 1:
         yield f"I2: {order.id} was delivered {len(order.credits)} times"
     if order.is_guest:
@@ -179,6 +190,31 @@ def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str
         return
     if paid != order.price:
         yield f"I7: {order.id} costs {order.price} and {paid} was paid"
+    fought = next((order.fought[reference] for reference in main if reference in order.fought), None)
+    if fought is not None and fought.state != "won":
+        yield from _fought(order, fought, paid, given, back)
+    else:
+        yield from _delivered_or_refunded(order, cases, paid, given, back - order.goodwill)
+    if refunds and not order.surprising and order.delivery != "partial":
+        first = min(at for _, at in refunds)
+        if any(at > first for _, at in order.credits):
+            yield f"I9: {order.id} was refunded while a request could still land"
+
+
+def _stray(order: Account, reference: str) -> Iterator[str]:
+    """What paid for nothing goes back: by us or, when the payer's bank was quicker, by the bank."""
+    fought, back = order.fought.get(reference), sum(minor for minor, _ in order.back[reference])
+    if fought is not None and fought.state != "won":
+        back += fought.minor
+    if back != order.taken[reference]:
+        returned = [minor for minor, _ in order.back[reference]]
+        yield f"I2: {reference} paid nothing and got back {returned} of {order.taken[reference]}"
+
+
+def _delivered_or_refunded(
+    order: Account, cases: set[tuple[str, str]], paid: int, given: int, back: int
+) -> Iterator[str]:
+    """I2 where no bank interferes; `back` without what the staff gave as goodwill."""
     if given and back and order.delivery != "partial":
         if not order.surprising:
             yield f"I2: {order.id} was delivered and refunded"
@@ -197,72 +233,115 @@ def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str
             yield f"I2: {order.id} is {order.delivery}, and {back} of {paid} went back"
         case "failed" | "reversed" if given:
             yield f"I2: {order.id} is {order.delivery}, and {given} was delivered"
-    if refunds and not order.surprising and order.delivery != "partial":
-        first = min(at for _, at in refunds)
-        if any(at > first for _, at in order.credits):
-            yield f"I9: {order.id} was refunded while a request could still land"
+
+
+def _fought(order: Account, fought: Fought, paid: int, given: int, back: int) -> Iterator[str]:
+    """I2 where the payer's bank holds the money, or has given it to the payer: nothing leaves twice, nothing is sent anew."""
+    if back + fought.minor > paid:
+        yield f"I2: {order.id} cost {paid}, and {back} by us and {fought.minor} by the bank went back"
+    if order.delivery == "delivered" and given != order.face:
+        yield f"I2: {order.id} says delivered, and {given} of {order.face} was"
+    if order.delivery == "partial" and given != order.delivered:
+        yield f"I2: {order.id} says that {order.delivered} was delivered, and {given} was"
+    if order.delivery in ("failed", "ready", "parked") and given and not order.surprising:
+        yield f"I2: {order.id} is {order.delivery}, and {given} was delivered"
+    if order.delivery in ("failed", "unknown") and fought.state == "lost" and back + fought.minor != paid:
+        yield f"I2: {order.id} is {order.delivery}, and {back} and {fought.minor} of {paid} went back"
 
 
 def _settled(day: Day, order: Account) -> Iterator[str]:
     """Liveness: everything ends, within its bound."""
     healed = day.kernel.began + timedelta(seconds=HEALED_AT_S)
+    undecided = any(fought.state == "opened" for fought in order.fought.values())
     if order.due is not None:
         yield f"liveness: {order.id} is {order.payment}/{order.delivery} and still waits for {order.due:%d %H:%M:%S}"
     elif order.final_at is None:
-        if order.delivery != "unknown" or order.payment != "refunded":
+        if (order.delivery, order.payment) != ("unknown", "refunded") and not undecided:
             yield f"liveness: {order.id} is {order.payment}/{order.delivery} and nothing will happen to it"
     else:
         slow = max(operator.far.delay_s[1] for operator in day.operators.values())
-        latest = max(healed, order.deadline or order.created_at) + SETTLED_WITHIN + WORST_LATENESS
+        # A bank decides when it likes, staff give back when they like: from then on it is settled as soon as ever.
+        others = [at for name, _, at in order.events if name.startswith(("disput", "goodwill"))]
+        latest = max(healed, order.deadline or order.created_at, *others) + SETTLED_WITHIN + WORST_LATENESS
         if order.final_at > latest + timedelta(seconds=slow):
             yield f"liveness: {order.id} was final only {order.final_at - healed} after all was well"
 
 
-def _captures(day: Day, captures: list[tuple[Any, ...]]) -> Iterator[str]:
+def _captures(day: Day, money: Money) -> Iterator[str]:
     """I4 and liveness of payments: all that payment firms took stands in our book, soon, once, and for what it is."""
     healed = day.kernel.began + timedelta(seconds=HEALED_AT_S)
-    noticed = {(method, reference, transaction): rest for method, reference, transaction, *rest in captures}
+    noticed = {(one.method, one.reference, one.transaction): one for one in money.captures if one.method not in INSIDE}
     for firm in day.gateways:
         for taken in firm.taken():
             known = noticed.pop((firm.name, taken.reference, taken.transaction), None)
             if known is None:
                 yield f"I4: {taken.reference} was paid and is not in our book"
                 continue
-            minor, fate, _, noticed_at = known
-            if minor != taken.minor:
-                yield f"I4: {taken.reference} was paid with {taken.minor}, our book says {minor}"
-            if noticed_at > max(taken.at, healed) + NOTICED_WITHIN + ANSWERED_WITHIN:
-                yield f"liveness: {taken.reference} was noticed {noticed_at - taken.at} after it was paid"
-            if fate == "late":
+            if known.minor != taken.minor:
+                yield f"I4: {taken.reference} was paid with {taken.minor}, our book says {known.minor}"
+            if known.noticed_at > max(taken.at, healed) + NOTICED_WITHIN + ANSWERED_WITHIN:
+                yield f"liveness: {taken.reference} was noticed {known.noticed_at - taken.at} after it was paid"
+            if known.fate == "late":
                 yield f"I2: {taken.reference} was paid in time, and is called late"
     for method, reference, transaction in noticed:
         yield f"I7: nobody paid {reference} by {method} ({transaction}), but it stands in our book"
 
 
-def _balances(day: Day, balances: dict[str, int]) -> Iterator[str]:
-    """The book against payment firms and operators; and nothing that belongs to others is left lying about."""
+def _balances(day: Day, money: Money) -> Iterator[str]:
+    """The book against payment firms, payers' banks and operators."""
     for firm in day.gateways:
+        last = {fought.transaction: fought for fought in firm.fought()}
+        held = {state: sum(one.minor for one in last.values() if one.state == state) for state in ("opened", "lost")}
         owes = sum(taken.minor for taken in firm.taken()) - sum(given.minor for given in firm.given())
-        booked = -balances.get(f"clearing:{firm.name}/CNY", 0)
+        owes -= held["opened"] + held["lost"]
+        booked = -money.balance(f"clearing:{firm.name}/CNY")
         if owes != booked:
             yield f"I4: {firm.name} owes us {owes}, our book says {booked}"
+        disputed = -money.balance(f"disputes:{firm.name}/CNY")
+        if disputed != held["opened"]:
+            yield f"I4: banks hold {held['opened']} of {firm.name}, our book says {disputed}"
     for name, operator in day.operators.items():
         used = operator.filled_minor + 10**9 - operator.far.float_minor
-        booked = operator.filled_minor + balances.get(f"float:{name}/CNY", 0)
+        booked = operator.filled_minor + money.balance(f"float:{name}/CNY")
         if used != booked:
             yield f"I4: {name} took {used} from our float, our book says {booked}"
-    for name, balance in balances.items():
-        if name.startswith(("owed:", "held:", "suspense:")):
-            yield f"I2: {balance} is left in {name}"
+
+
+def _left_over(accounts: dict[str, Account], money: Money) -> Iterator[str]:
+    """Nothing that belongs to others is left lying about, except while a payer's bank decides about that very order."""
+    left: dict[tuple[str, str], int] = defaultdict(int)
+    for transfer in money.transfers:
+        for name, minor in ((transfer.debit, -transfer.minor), (transfer.credit, transfer.minor)):
+            if name.startswith(("owed:", "held:", "suspense:")):
+                left[order_of(transfer.id), name] += minor
+    for (order_id, name), minor in sorted(left.items()):
+        order = accounts.get(order_id)
+        undecided = order is not None and any(fought.state == "opened" for fought in order.fought.values())
+        if minor and not undecided:
+            yield f"I2: {minor} of {order_id} is left in {name}"
+
+
+def _stuck(accounts: dict[str, Account], money: Money, cases: set[tuple[str, str]]) -> Iterator[str]:
+    """A refund that nobody asks for any more: only where the payer's bank still holds the money, and a person is told."""
+    for refund in money.refunds:
+        order = accounts[order_of(refund.request_id)]
+        fought = order.fought.get(refund.reference)
+        undecided = fought is not None and fought.state == "opened" and ("refund_refused", order.id) in cases
+        if refund.state == "stuck" and not undecided:
+            yield f"a refund is stuck: {refund.request_id}"
 
 
 _DIGITS = re.compile(r"[0-9]{11,}")
 
 
 def _whole_numbers(day: Day, texts: list[str]) -> Iterator[str]:
-    """I10: no whole telephone number in anything that is written for people or logs."""
+    """I10: no whole telephone number and no PIN in anything that is written for people or logs."""
     ours = {digits[-11:] for digits in day.people.numbers}
+    pins = (*day.cards.sold, *day.cards.unsold, *day.cards.codes)
     for text in (*texts, *day.people.heard.texts, *day.kernel.errors):
+        if any(pin in text for pin in pins):
+            yield "I10: a whole PIN stands in a text"
+            return
         if any(found[-11:] in ours or found[:11] in ours for found in _DIGITS.findall(text)):
             yield "I10: a whole number stands in a text"
             return

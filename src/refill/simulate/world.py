@@ -48,6 +48,11 @@ class Knobs:
     notices_stay_lost: bool = False
     burst_s: float = 0.0  # within which most orders come
     firms: tuple[str, ...] = ()  # the payment firms that are open on this day
+    scratch_cards: bool = False  # are vouchers sold?
+    wallets: bool = False
+    till: bool = False
+    staff: bool = False  # give money back, two of them
+    disputes: bool = False  # of payments by card
 
     @classmethod
     def draw(cls, seed: int) -> "Knobs":
@@ -80,6 +85,11 @@ class Knobs:
             notices_stay_lost=dice.random() < 0.5,
             burst_s=dice.choice((5, 120, 600)),
             firms=tuple(dice.sample(FIRMS, dice.randint(1, len(FIRMS)))),
+            scratch_cards=dice.random() < 0.6,
+            wallets=dice.random() < 0.5,
+            till=dice.random() < 0.3,
+            staff=dice.random() < 0.5,
+            disputes=dice.random() < 0.6,
         )
 
     def healed(self) -> "Knobs":
