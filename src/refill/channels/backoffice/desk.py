@@ -1,4 +1,4 @@
-"""What a member of staff asks of the spine; beside `books`, the only file of the back office that calls it."""
+"""What a member of staff asks of the spine; beside `books` and `cards`, the only file of the back office that calls it."""
 
 from collections.abc import Iterable
 

@@ -19,6 +19,7 @@ from unfold.sites import UnfoldAdminSite
 
 from refill.channels.backoffice import desk, words
 from refill.channels.backoffice.books import Books
+from refill.channels.backoffice.cards import Cards
 from refill.channels.backoffice.masking import mask
 from refill.channels.people import limits
 from refill.errors import NotFound, RefillError
@@ -42,7 +43,7 @@ class SignIn(UnfoldSignIn):
         return accepted
 
 
-class StaffSite(Books, UnfoldAdminSite):
+class StaffSite(Books, Cards, UnfoldAdminSite):
     site_title = site_header = "Refill"
     index_title = gettext_lazy("Today")
     login_form = SignIn
@@ -73,7 +74,7 @@ class StaffSite(Books, UnfoldAdminSite):
             path("case/<path:case_id>/resolve", self.admin_view(require_POST(self.resolve)), name="resolve"),
             path("case/<path:case_id>", self.admin_view(self.case), name="case"),
         ]
-        return own + self.book_urls() + super().get_urls()
+        return own + self.book_urls() + self.card_urls() + super().get_urls()
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The search box and what waits for a person."""

@@ -173,7 +173,8 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
         {"title": title, "icon": icon, "link": reverse(f"staff:{name}_changelist")} for title, icon, name in look_up
     ]
     books = {"title": _("Reconciliation"), "icon": "balance", "link": reverse("staff:days")}
-    return [{"items": [today, books]}, {"title": _("Look up"), "separator": True, "items": lists}]
+    cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
+    return [{"items": [today, books, cards]}, {"title": _("Look up"), "separator": True, "items": lists}]
 
 
 def state(word: str) -> Promise | str:
