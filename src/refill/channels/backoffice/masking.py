@@ -1,7 +1,9 @@
-"""Other people's messages made readable for staff, with every telephone number masked."""
+"""Other people's messages made readable for staff, with every telephone number and payment card masked."""
 
 import re
 from urllib.parse import unquote_plus
+
+from refill.numbers import without_cards
 
 # A Chinese mobile number inside other text; not part of a longer row of digits, such as a gateway's order number.
 _NUMBER = re.compile(r"(?<![0-9])((?:\+?86)?1[3-9][0-9])[ -]?[0-9]{4}[ -]?([0-9]{4})(?![0-9])")
@@ -17,5 +19,5 @@ def readable(raw: bytes) -> list[str]:
 
 
 def mask(text: str) -> str:
-    """The text with all Chinese mobile numbers masked."""
-    return _NUMBER.sub(r"\1****\2", text)
+    """The text with all Chinese mobile numbers and all numbers of payment cards masked."""
+    return without_cards(_NUMBER.sub(r"\1****\2", text))
