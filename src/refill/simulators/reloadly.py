@@ -16,12 +16,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
 from importlib.resources import files
 from random import Random
 from string import Template
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import msgspec
 
 from refill.errors import NotAnAmount
 from refill.money import Money, amount, decimal_text
@@ -184,7 +187,7 @@ class ReloadlySimulator:
         match request.method, path:
             case "GET", "/accounts/balance":
                 left = decimal_text(self.wallet_minor, self.currency)
-                return _json({"balance": _Digits(left), "currencyCode": self.currency, "updatedAt": self._stamp()})
+                return _json({"balance": Decimal(left), "currencyCode": self.currency, "updatedAt": self._stamp()})
             case "GET", "/countries":
                 return _json([_COUNTRY | {"currencyCode": self.local_currency, "callingCodes": ["+86"]}])
             case "GET", "/operators":
@@ -318,7 +321,7 @@ class ReloadlySimulator:
             case "html":
                 return Response(200, {"content-type": "text/html"}, b"<html><body>Welcome to the portal</body></html>")
             case "wrong_amount" if wait:
-                said["deliveredAmount"] = _Digits(decimal_text(topup.face.minor + 100, self.local_currency))
+                said["deliveredAmount"] = Decimal(decimal_text(topup.face.minor + 100, self.local_currency))
             case "wrong_number" if wait:
                 said["recipientPhone"] = topup.msisdn[:-1] + str((int(topup.msisdn[-1]) + 1) % 10)
             case "huge":
@@ -372,13 +375,13 @@ class ReloadlySimulator:
             "countryCode": _COUNTRY["isoName"],
             "operatorId": OPERATOR_ID,
             "operatorName": "Northtel",
-            "discount": _Digits(decimal_text(taken - cost, self.currency)),
+            "discount": Decimal(decimal_text(taken - cost, self.currency)),
             "discountCurrencyCode": self.currency,
-            "requestedAmount": _Digits(decimal_text(taken, self.currency)),
+            "requestedAmount": Decimal(decimal_text(taken, self.currency)),
             "requestedAmountCurrencyCode": self.currency,
-            "deliveredAmount": _Digits(decimal_text(minor, self.local_currency)),
+            "deliveredAmount": Decimal(decimal_text(minor, self.local_currency)),
             "deliveredAmountCurrencyCode": self.local_currency,
-            "cost": _Digits(decimal_text(cost, self.currency)),
+            "cost": Decimal(decimal_text(cost, self.currency)),
             "transactionDate": topup.at.strftime("%Y-%m-%d %H:%M:%S"),
             "pinDetail": None,
         }
@@ -396,12 +399,12 @@ class ReloadlySimulator:
             "denominationType": "RANGE",
             "senderCurrencyCode": self.currency,
             "destinationCurrencyCode": self.local_currency,
-            "internationalDiscount": _Digits(f"{self.discount_per_mille // 10}.{self.discount_per_mille % 10}"),
+            "internationalDiscount": Decimal(f"{self.discount_per_mille // 10}.{self.discount_per_mille % 10}"),
             "localDiscount": 0,
-            "minAmount": _Digits(decimal_text(self._taken(least), self.currency)),
-            "maxAmount": _Digits(decimal_text(self._taken(most), self.currency)),
-            "localMinAmount": _Digits(decimal_text(least, self.local_currency)),
-            "localMaxAmount": _Digits(decimal_text(most, self.local_currency)),
+            "minAmount": Decimal(decimal_text(self._taken(least), self.currency)),
+            "maxAmount": Decimal(decimal_text(self._taken(most), self.currency)),
+            "localMinAmount": Decimal(decimal_text(least, self.local_currency)),
+            "localMaxAmount": Decimal(decimal_text(most, self.local_currency)),
             "country": {"isoName": _COUNTRY["isoName"], "name": _COUNTRY["name"]},
             "fixedAmounts": [],
             "localFixedAmounts": [],
@@ -453,29 +456,7 @@ class ReloadlySimulator:
 
 
 _COUNTRY = {"isoName": "CN", "name": "China"}
-
-
-class _Digits(str):
-    """Digits that stand in JSON as a bare number, as Reloadly writes its amounts."""
-
-    __slots__ = ()
-
-
-def _dumps(said: object) -> bytes:
-    """JSON in which `_Digits` are bare numbers, all their digits kept."""
-    text = json.dumps(_marked(said), separators=(",", ":"))
-    return re.sub(r'"\\u0000(-?[0-9.]+)"', r"\1", text).encode()
-
-
-def _marked(said: object) -> object:
-    match said:
-        case _Digits():
-            return "\x00" + said
-        case dict():
-            return {name: _marked(value) for name, value in said.items()}
-        case list():
-            return [_marked(each) for each in said]
-    return said
+_dumps = msgspec.json.Encoder(decimal_format="number").encode  # amounts are bare numbers with all their digits
 
 
 def _json(said: object, status: int = 200) -> Response:
