@@ -18,6 +18,7 @@ EXPONENT = {
 }
 
 MAX_MINOR = 10**15 - 1  # fits bigint with room to sum a thousand of them
+LONGEST_SHOWN = 12  # characters
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,14})(?:\.([0-9]{1,4}))?")
 
 
@@ -74,15 +75,22 @@ def amount(text: object, currency: object) -> Money:
         raise NotAnAmount('An amount is a decimal string such as "50.00", not a JSON number.')
     match = _DECIMAL.fullmatch(text) if len(text) <= 20 else None
     if match is None:
-        raise NotAnAmount(f'{text[:20]!r} is not an amount; write plain digits such as "50.00".')
+        raise NotAnAmount(f'{_shown(text)} is not an amount; write plain digits such as "50.00".')
     whole, part = match[1], match[2] or ""
     exponent = EXPONENT[currency]
     if len(part) > exponent:
-        raise NotAnAmount(f"{currency} has {exponent} decimals; {text!r} has {len(part)}.")
+        raise NotAnAmount(f"{currency} has {exponent} decimals; {_shown(text)} has {len(part)}.")
     minor = int(whole + part.ljust(exponent, "0"))
     if not 0 < minor <= MAX_MINOR:
-        raise NotAnAmount(f"{text!r} {currency} is out of range: the amount must be above zero and below 10^15 units.")
+        raise NotAnAmount(
+            f"{_shown(text)} {currency} is out of range: the amount must be above zero and below 10^15 units."
+        )
     return Money(minor, currency)
+
+
+def _shown(text: str) -> str:
+    """What was typed, but nothing as long as the number of a payment card."""
+    return repr(text) if len(text) <= LONGEST_SHOWN else "what you sent"
 
 
 def money(text: str) -> Money:

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from refill.numbers.pan import luhn, names_a_card
+from refill.numbers.pan import luhn, names_a_card, without_cards
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,8 @@ def test_no_uuid_is_taken_for_a_card() -> None:
 def test_the_check_digit_sees_one_wrong_digit() -> None:
     assert luhn("79927398713")
     assert not any(luhn(f"7992739871{last}") for last in "012456789")
+
+
+def test_in_what_people_write_only_the_card_is_masked() -> None:
+    text = "call 2026112210151234, paid with 4111 1111 1111 1111 (3782-822463-10005)"
+    assert without_cards(text) == "call 2026112210151234, paid with 4111****11 (3782****05)"

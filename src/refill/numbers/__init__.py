@@ -3,7 +3,7 @@
 from refill.numbers.iccid import iccid
 from refill.numbers.imsi import imsi
 from refill.numbers.msisdn import Msisdn, fast_msisdn, msisdn, typed_msisdn
-from refill.numbers.pan import names_a_card
+from refill.numbers.pan import names_a_card, without_cards
 from refill.numbers.plan import hint
 from refill.numbers.regions import region
 from refill.numbers.subjects import erase, learn_operator, learned, number_id, remember, reveal
@@ -24,4 +24,5 @@ __all__ = [
     "remember",
     "reveal",
     "typed_msisdn",
+    "without_cards",
 ]

@@ -1,4 +1,4 @@
-"""Numbers of payment cards, which have no place with us: recognised, so that they are refused where somebody sends one."""
+"""Numbers of payment cards, which have no place with us: recognised, so that they are refused or made unreadable."""
 
 import re
 
@@ -20,11 +20,17 @@ _ISSUED = re.compile(
 
 def names_a_card(text: str) -> bool:
     """Does a number in `text` look like a payment card's: issuer, length and check digit (ISO/IEC 7812-1)?"""
-    for written in _WRITTEN.finditer(text):
-        digits = written[0].replace(" ", "").replace("-", "")
-        if _ISSUED.fullmatch(digits) and luhn(digits):
-            return True
-    return False
+    return any(map(_is_a_cards, _WRITTEN.finditer(text)))
+
+
+def without_cards(text: str) -> str:
+    """The text with every such number masked: "paid with 4111****11"."""
+    return _WRITTEN.sub(lambda found: f"{found[0][:4]}****{found[0][-2:]}" if _is_a_cards(found) else found[0], text)
+
+
+def _is_a_cards(written: re.Match[str]) -> bool:
+    digits = written[0].replace(" ", "").replace("-", "")
+    return _ISSUED.fullmatch(digits) is not None and luhn(digits)
 
 
 def luhn(digits: str) -> bool:

@@ -49,7 +49,7 @@ class NoName(BadInput):
 
 
 class CardNumber(BadInput):
-    """A reference looks like a payment card's number, which nobody may send us; put a letter before it if it is none."""
+    """A name looks like a payment card's number, which nobody may send us; put a letter before it if it is none."""
 
     code = "card_number"
 
@@ -226,8 +226,8 @@ class TopUps:
         reference = None if asked.reference is _given else asked.reference
         if reference is not None and _REFERENCE.fullmatch(reference) is None:
             raise BadInput("A reference has 1 to 128 printable ASCII characters.")
-        if reference is not None and names_a_card(reference):
-            raise CardNumber("This reference looks like the number of a payment card; we keep none. Use another one.")
+        if reference is not None:
+            _no_card("reference", reference)
         if reference is None and idempotency_key is None:
             raise NoName("Send an Idempotency-Key or a reference: it makes asking twice one top-up.")
         operator = product = max_price = None
@@ -295,7 +295,16 @@ def _text(money: Money) -> str:
 def _word(field: str, value: str | msgspec.UnsetType) -> str:
     if not isinstance(value, str) or _WORD.fullmatch(value) is None:
         raise BadInput(f'The field "{field}" is a name of ours, such as GET /v1/operators lists.')
+    _no_card(field, value)
     return value
+
+
+def _no_card(field: str, value: str) -> None:
+    """What a partner names would be kept, or told back to them. Raises CardNumber."""
+    if names_a_card(value):
+        raise CardNumber(
+            f'The field "{field}" looks like the number of a payment card; we keep none. Use another name.'
+        )
 
 
 def _is_json(content_type: bytes | None) -> bool:
