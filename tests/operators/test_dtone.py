@@ -187,6 +187,16 @@ async def test_who_is_too_late_for_the_second_step_has_ordered_nothing() -> None
     assert credited(far) == []
 
 
+@pytest.mark.parametrize(
+    ("agreed", "outcome"), [("6.33 EUR", Done), ("6.32 EUR", Refused), ("6.32 USD", Done), (None, Done)]
+)
+async def test_what_costs_more_than_was_agreed_is_not_confirmed(agreed: str | None, outcome: type) -> None:
+    world, far, _ = a_world()
+    answer = await DTONE.recharge(world, a_recharge(most_cost=money(agreed) if agreed else None))
+    assert type(answer) is outcome
+    assert credited(far) == ([5000] if outcome is Done else [])
+
+
 @pytest.mark.parametrize("seed", range(60))
 async def test_whatever_goes_wrong_done_means_credited_and_refused_means_never(seed: int) -> None:
     world, far, _ = a_world()

@@ -11,7 +11,7 @@ from tests.worlds import MORNING, FixedWorld, Inbox
 from refill.errors import BadInput, NotVerified
 from refill.money import Money, money
 from refill.operators import Delivery, PriceLine, Recharge, SupplierNotice, suppliers_by_name
-from refill.operators.reloadly import ENDED, FRESH, PERHAPS, REFUSES, Reloadly, webhook_signature
+from refill.operators.reloadly import ENDED, FRESH, PERHAPS, REFUSES, Reloadly, Token, webhook_signature
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, Done, Outcome, Refused, Unknown
 from refill.simulators.reloadly import SUFFIXES, WHAT_HAPPENS, ReloadlySimulator
 from refill.world import Request, Response
@@ -272,6 +272,19 @@ async def test_no_secret_is_shown() -> None:
         assert secret not in repr(reloadly)
 
 
+@pytest.mark.parametrize("ours_is_ahead", [timedelta(hours=8), timedelta(hours=-8)])
+async def test_with_a_clock_eight_hours_off_credit_still_arrives_once(ours_is_ahead: timedelta) -> None:
+    world, far, _ = a_world()
+    reloadly = an_account()
+    far._now = lambda: MORNING
+    world.clock += ours_is_ahead
+    world.db_ahead = -ours_is_ahead
+    assert isinstance(await reloadly.recharge(world, a_recharge()), Done)
+    assert isinstance(await reloadly.recharge(world, a_recharge(request_id="rq_2")), Done)
+    assert paths(world) == ["/oauth/token", "/topups", "/topups"]
+    assert credited(far) == [5000, 5000]
+
+
 # The wire
 
 
@@ -381,8 +394,6 @@ def world_that_says(said: object, status: int = 200) -> FixedWorld:
 
 
 def holding_a_token(reloadly: Reloadly) -> Reloadly:
-    from refill.operators.reloadly import Token
-
     return replace(reloadly, token=Token("t" * 20, MORNING + timedelta(days=1)))
 
 

@@ -17,6 +17,8 @@ We order in two steps, so that a lost answer to the first costs nobody anything.
 - We confirm only what they told us they have. So what is not found, or stands unconfirmed, can no longer be delivered
   when a confirmation's hour is over: not_found_is_final_after 90 minutes. To the flow, unconfirmed is "not found".
 - Only people at DT One reverse a transaction: can_reverse is False.
+
+What we made and do not confirm costs nothing, so a price above the agreed one is refused between the two steps.
 """
 
 import hmac
@@ -195,6 +197,8 @@ class DtOne:
             return doubt
         if not isinstance(number, str) or not re.fullmatch(r"[0-9]{1,19}", number):
             return Unknown("DT One names no transaction.", "NO_REFERENCE")
+        if _dearer(created, ask):
+            return Refused("DT One asks more for it than was agreed", "PRICE", final=False)  # left unconfirmed
         path = f"/v1/{'sync' if self.wait else 'async'}/transactions/{number}/confirm"
         try:
             said = _said(await self._sent(world, "POST", path, before=ask.send_before))
@@ -505,6 +509,16 @@ def _about(said: Any, ask: Recharge) -> Unknown | None:
     if not isinstance(number, str) or number.removeprefix("+") != ask.msisdn:
         return Unknown("DT One names another number.", "WRONG_NUMBER")
     return None
+
+
+def _dearer(created: Mapping[str, Any], ask: Recharge) -> bool:
+    """Would it cost more than was agreed? Only where both are counted in one currency, and they tell."""
+    try:
+        cost = _cost((created.get("prices") or {}).get("wholesale"))
+    except (NotAnAmount, AttributeError, KeyError, TypeError):
+        return False
+    most = ask.most_cost
+    return cost is not None and most is not None and cost.currency == most.currency and most < cost
 
 
 def _class(said: Any) -> str:
