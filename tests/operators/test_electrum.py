@@ -289,7 +289,7 @@ async def test_their_products_go_by_their_own_names(product: str, theirs: str) -
 
 # Answers bent by hand
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "id": "749dfae4-ea5e-43fc-bef8-ec087fb9f82b",
     "thirdPartyIdentifiers": [
         {"institutionId": CLIENT, "transactionIdentifier": "rq_1"},
@@ -349,6 +349,14 @@ async def test_what_is_not_exactly_our_request_is_unknown_and_alarms(other: dict
     answer = await purchased({**GOOD, **other})
     assert isinstance(answer, Unknown)
     assert answer.code == code
+
+
+async def test_without_a_reference_of_theirs_it_is_not_believed() -> None:
+    mine = {"thirdPartyIdentifiers": GOOD["thirdPartyIdentifiers"][:1]}
+    assert isinstance(await purchased({**GOOD, **mine}), Done), "their id of the message will do"
+    answer = await purchased({**GOOD, **mine, "id": ""})
+    assert isinstance(answer, Unknown)
+    assert answer.code == "NO_REFERENCE"
 
 
 async def test_less_approved_than_asked_is_a_partial_delivery() -> None:
@@ -448,6 +456,7 @@ def test_the_simulators_settings_lead_to_it() -> None:
         *[(what, "", "is missing") for what in ("url", "institution", "password", "merchant_id", "merchant_name")],
         *[(what, "", "is missing") for what in ("merchant_city", "merchant_country", "not_found_final_s", "reverses")],
         ("institution", "refill", "1 to 11 digits"),
+        ("url", "http://easttel.example", "electrum_easttel_plain_http=yes accepts it"),
         ("reverses", "perhaps", "write yes or no"),
         ("products", "airtime", "is a list such as"),
         ("products", "=89", "is a list such as"),

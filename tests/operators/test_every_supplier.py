@@ -83,7 +83,9 @@ async def test_without_proof_nothing_is_done_and_nothing_refused(
     assert isinstance(await supplier.recharge(world, story.ask), Unknown)
     assert isinstance(await supplier.inquire(world, story.ask), Unknown)
     assert isinstance(await supplier.balance(world, "CNY"), Unknown)
-    assert len(world.sent) <= 3, "each is asked once, if the wire knows the question; nobody repeats a request by himself"
+    assert len(world.sent) <= 3, (
+        "each is asked once, if the wire knows the question; nobody repeats a request by himself"
+    )
 
 
 @each_supplier

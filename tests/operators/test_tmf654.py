@@ -467,6 +467,7 @@ def test_the_simulators_settings_lead_to_it() -> None:
         ({"tmf654_southtel_dedups": ""}, "tmf654_southtel_dedups is missing"),
         ({"tmf654_southtel_dedups": "perhaps"}, "write yes or no"),
         ({"tmf654_southtel_not_found_final_s": "soon"}, "write whole seconds"),
+        ({"tmf654_southtel_url": "http://southtel.example"}, "tmf654_southtel_plain_http=yes accepts it"),
         ({"tmf654_southtel_codes": "4001=maybe"}, "write code=meaning with one of"),
         ({"tmf654_southtel_codes": "number"}, "write code=meaning with one of"),
     ],

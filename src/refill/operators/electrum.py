@@ -274,7 +274,7 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
     characters), `…_merchant_name`, `…_merchant_city`, `…_merchant_region`, `…_merchant_country` (two letters),
     `…_not_found_final_s` (seconds, or never) and `…_reverses` (yes where the provider supports reversals).
     Optional: `…_receiver` (their institution number), `…_products` ("airtime=89 northtel/data-5gb=12"),
-    `…_merchant_type`, `…_terminal`, `…_timeout_s`.
+    `…_merchant_type`, `…_terminal`, `…_plain_http`, `…_timeout_s`.
     """
     return [_one(Said("electrum", name, settings)) for name in names_in(settings, "electrum")]
 
@@ -287,7 +287,7 @@ def _one(said: Said) -> Supplier:
     merchant_type = said.text("merchant_type", "4814")  # ISO 18245: telecommunication services
     return Electrum(
         name=said.name,
-        base_url=said.text("url"),
+        base_url=said.address(),
         institution=institution,
         password=said.text("password"),
         # "Unless otherwise agreed, this interval shall be 60 seconds" (Protocol Basics §Failures).

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -160,6 +161,19 @@ class Said:
         if value is None or (not value and default is None):
             raise BadInput(f"The setting {self.kind}_{self.name}_{what} is missing; the supplier {self.name} needs it.")
         return value
+
+    def address(self) -> str:
+        """The setting `url` of a supplier whose answers are not signed: https, unless `plain_http` says yes.
+
+        Without TLS, whoever sits on the way may say that credit was delivered.
+        """
+        url = self.text("url")
+        parts = urlsplit(url)
+        near = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        if parts.scheme != "https" and not near and not self.yes("plain_http", "no"):
+            stem = f"{self.kind}_{self.name}"
+            raise BadInput(f"The setting {stem}_url is not https; {stem}_plain_http=yes accepts it.")
+        return url
 
     def yes(self, what: str, default: str | None = None) -> bool:
         """A setting that is yes or no."""

@@ -220,7 +220,7 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
 
     Needs `tmf654_southtel_url`, `…_token`, `…_account`, and its flags: `…_dedups` (yes where the operator promises to
     heed Idempotency-Key) and `…_not_found_final_s` (seconds, or never; the standard promises nothing).
-    Optional: `…_float_bucket`, `…_notice_token`, `…_timeout_s`, and `…_codes`, the operator's codes and what they
+    Optional: `…_float_bucket`, `…_notice_token`, `…_plain_http`, `…_timeout_s`, and `…_codes`, the operator's codes and what they
     mean: "4001=number 4002=not_theirs 4020=empty_float 4090=duplicate" (`MEANINGS`).
     """
     return [_one(Said("tmf654", name, settings)) for name in names_in(settings, "tmf654")]
@@ -229,7 +229,7 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
 def _one(said: Said) -> Supplier:
     return Tmf654(
         name=said.name,
-        base_url=said.text("url"),
+        base_url=said.address(),
         token=said.text("token"),
         account=said.text("account"),
         flags=said.flags(can_reverse=False),

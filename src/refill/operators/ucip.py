@@ -313,7 +313,7 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
 
     Needs `ucip_westtel_url` (with its path, such as `/Air`), `…_user`, `…_password`, and `…_dedups` (yes where the
     operator promises to know an originTransactionID again, for as long as orders wait).
-    Optional: `…_host_name`, `…_profile`, `…_float_number`, `…_agent`, `…_timeout_s`.
+    Optional: `…_host_name`, `…_profile`, `…_float_number`, `…_agent`, `…_plain_http`, `…_timeout_s`.
     """
     return [_one(Said("ucip", name, settings)) for name in names_in(settings, "ucip")]
 
@@ -321,7 +321,7 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
 def _one(said: Said) -> Supplier:
     return Ucip(
         name=said.name,
-        url=said.text("url"),
+        url=said.address(),
         user=said.text("user"),
         password=said.text("password"),
         flags=Flags(

@@ -26,7 +26,7 @@ from datetime import UTC, datetime, timedelta
 from hashlib import md5
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from refill.errors import BadInput, NotAnAmount, NotVerified
 from refill.money import Money, amount
@@ -261,7 +261,7 @@ def _one(name: str, settings: Mapping[str, str]) -> Supplier:
         raise BadInput(f"The setting yrapi_{name}_family is {family!r}; write {' or '.join(STATES)}.")
     return Yrapi(
         name,
-        _address(said),
+        said.address(),
         said.text("userid"),
         said.text("apikey"),
         said.flags(can_reverse=False),
@@ -271,16 +271,6 @@ def _one(name: str, settings: Mapping[str, str]) -> Supplier:
         said.text("notify_url", ""),
         _networks(said),
     )
-
-
-def _address(said: Said) -> str:
-    """Answers are not signed: without TLS, whoever sits on the way may say that credit was delivered."""
-    url = said.text("url")
-    parts = urlsplit(url)
-    near = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    if parts.scheme != "https" and not near and not said.yes("plain_http", "no"):
-        raise BadInput(f"The setting yrapi_{said.name}_url is not https; yrapi_{said.name}_plain_http=yes accepts it.")
-    return url
 
 
 def _products(said: Said) -> Mapping[tuple[str, Money], str]:
