@@ -12,6 +12,7 @@ from tests.topup.vouchers_sold import sold, state
 
 from refill.errors import BadInput, CannotHappen, NotEnough, NotForSale, NotFound, OtherContent
 from refill.money import Money, money
+from refill.numbers.pan import luhn
 from refill.topup import Order, flow
 from refill.topup.check import check
 from refill.topup.inside import VoucherDoesNotFit
@@ -296,12 +297,6 @@ async def test_only_people_fill_wallets_and_only_with_something(shop: Shop, paye
 
 
 LIKE_A_CARDS_NUMBER = re.compile(r"(?<![0-9a-z])[0-9](?:[ -]?[0-9]){12,18}(?![0-9a-z])")
-
-
-def luhn(digits: str) -> bool:
-    """Does the last digit check the others (ISO/IEC 7812-1, annex B), as in the number of a payment card?"""
-    doubled = [int(digit) * (2 if n % 2 else 1) for n, digit in enumerate(reversed(digits))]
-    return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
 
 
 def everything_in(dsn: str) -> str:
