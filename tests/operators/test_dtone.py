@@ -197,6 +197,17 @@ async def test_what_costs_more_than_was_agreed_is_not_confirmed(agreed: str | No
     assert credited(far) == ([5000] if outcome is Done else [])
 
 
+async def test_a_price_that_cannot_be_read_stops_no_order() -> None:
+    told = {**GOOD, **in_status(1, "CREATED"), "prices": [1]}
+
+    async def answers(request: Request) -> Response:
+        return Response(200, {}, json.dumps(GOOD if request.url.endswith("/confirm") else told).encode())
+
+    world = FixedWorld()
+    world.route("", answers)
+    assert isinstance(await DTONE.recharge(world, a_recharge(most_cost=money("1 EUR"))), Done)
+
+
 @pytest.mark.parametrize("seed", range(60))
 async def test_whatever_goes_wrong_done_means_credited_and_refused_means_never(seed: int) -> None:
     world, far, _ = a_world()
@@ -616,6 +627,7 @@ def test_the_flags_are_those_that_the_firm_allows() -> None:
         ("products", "northtel=auto"),
         ("products", "=5"),
         ("timeout_s", "1.5"),
+        ("url", "http://dvs.example"),
         ("callback_url", "https://us.example/callbacks/suppliers/dtone"),
         ("callback_url", "https://dtone:short@us.example/"),
     ],

@@ -14,7 +14,7 @@ from refill.operators import Delivery, PriceLine, Recharge, SupplierNotice, supp
 from refill.operators.reloadly import ENDED, FRESH, PERHAPS, REFUSES, Reloadly, Token, webhook_signature
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, Done, Outcome, Refused, Unknown
 from refill.simulators.reloadly import SUFFIXES, WHAT_HAPPENS, ReloadlySimulator
-from refill.world import Request, Response
+from refill.world import NoAnswer, Request, Response
 
 URL, AUTH = "https://topups.example", "https://auth.example"
 US = "https://us.example/callbacks/suppliers/reloadly"
@@ -325,6 +325,32 @@ async def test_dollars_for_a_telephone_abroad_are_what_was_ordered() -> None:
 
 
 @pytest.mark.parametrize(
+    ("other", "outcome"),
+    [
+        ({"requestedAmount": 5, "deliveredAmount": 35.65}, Done),
+        ({"requestedAmount": 5.01, "deliveredAmount": 35.65}, Unknown),
+        ({"requestedAmount": 5, "deliveredAmount": 0}, Unknown),
+        ({"requestedAmount": 5, "requestedAmountCurrencyCode": "EUR"}, Unknown),
+    ],
+    ids=str,
+)
+async def test_dollars_for_abroad_are_compared_with_what_was_taken(other: dict[str, Any], outcome: type) -> None:
+    answer = await READY.recharge(world_that_says({**GOOD, **other}), a_recharge(face=money("5 USD")))
+    assert type(answer) is outcome
+
+
+async def test_a_lookup_that_nobody_answers_has_ordered_nothing() -> None:
+    async def silence(request: Request) -> Response:
+        raise NoAnswer("reset")
+
+    world = FixedWorld()
+    world.route("", silence)
+    finds = holding_a_token(an_account(operators="*=auto"))
+    assert await finds.recharge(world, a_recharge()) == Refused(NOT_SENT, final=False)
+    assert await READY.recharge(world, a_recharge()) == Unknown("Reloadly did not answer.")
+
+
+@pytest.mark.parametrize(
     ("operators", "product", "chosen"),
     [
         ("northtel=173", "airtime", "173"),
@@ -582,6 +608,10 @@ async def listed(*operators: object) -> tuple[list[tuple[str, str]], tuple[str, 
 
 async def test_a_fixed_operator_has_a_line_for_each_amount() -> None:
     assert await listed(OPERATOR) == ([("1.00 USD", "0.94 USD"), ("2.50 USD", "2.36 USD")], ())
+    assert await listed({**OPERATOR, "internationalDiscount": None}) == (
+        [("1.00 USD", "1.00 USD"), ("2.50 USD", "2.50 USD")],
+        (),
+    )
     local = {**OPERATOR, "supportsLocalAmounts": True, "localFixedAmounts": [500, 1250]}
     assert await listed(local) == ([("500.00 NGN", "0.94 USD"), ("1250.00 NGN", "2.36 USD")], ())
 
@@ -701,6 +731,8 @@ def test_the_flags_are_those_that_the_firm_allows() -> None:
         ("operators", "northtel=abc"),
         ("operators", "=5"),
         ("timeout_s", "1.5"),
+        ("url", "http://topups.example"),
+        ("auth_url", "http://auth.example"),
         ("not_found_final_s", "never"),
         ("not_found_final_s", "0"),
     ],

@@ -49,6 +49,7 @@ from refill.operators.supplier import (
     exactly,
     json_value,
     nearly,
+    on_tls,
 )
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, Done, Outcome, Refused, Unknown
 from refill.settings import PortSetting
@@ -405,6 +406,8 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
     timeout_s = settings.get("dtone_timeout_s") or "60"
     if not re.fullmatch(r"[1-9][0-9]{0,4}", timeout_s):
         raise BadInput(f"The setting dtone_timeout_s is {timeout_s!r}; write whole seconds.")
+    if not on_tls(settings.get("dtone_url", LIVE)):  # answers are not signed: anybody on the way may say "delivered"
+        raise BadInput("The setting dtone_url must be an https address.")
     callback_url = settings.get("dtone_callback_url", "")
     if callback_url and not re.fullmatch(r"https?://[^/@:\s]+:[^/@:\s]{16,}@[^@\s]+", callback_url):
         raise BadInput("The setting dtone_callback_url must hold a user and a password of 16 letters or more.")

@@ -47,6 +47,7 @@ from refill.operators.supplier import (
     exactly,
     json_value,
     nearly,
+    on_tls,
 )
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, Done, Outcome, Refused, Unknown
 from refill.settings import PortSetting
@@ -395,6 +396,9 @@ def from_settings(settings: Mapping[str, str]) -> list[Supplier]:
 
     if said("currency") not in EXPONENT:
         raise BadInput(f"The setting reloadly_currency is {said('currency')[:8]!r}; write a currency such as USD.")
+    for what in ("url", "auth_url"):  # answers are not signed: without TLS anybody on the way may say "delivered"
+        if not on_tls(settings.get(f"reloadly_{what}", LIVE)):
+            raise BadInput(f"The setting reloadly_{what} must be an https address.")
     final_s = seconds("not_found_final_s")
     flags = Flags(
         dedups_our_reference=False,

@@ -147,6 +147,12 @@ def names_in(settings: Mapping[str, str], kind: str) -> list[str]:
     return settings.get(f"{kind}_suppliers", "").replace(",", " ").split()
 
 
+def on_tls(url: str) -> bool:
+    """Is it https, or on this machine?"""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """What the settings say of one of them: `Said("http_json", "northtel", settings).text("url")`. All raise BadInput."""
@@ -168,9 +174,7 @@ class Said:
         Without TLS, whoever sits on the way may say that credit was delivered.
         """
         url = self.text("url")
-        parts = urlsplit(url)
-        near = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        if parts.scheme != "https" and not near and not self.yes("plain_http", "no"):
+        if not on_tls(url) and not self.yes("plain_http", "no"):
             stem = f"{self.kind}_{self.name}"
             raise BadInput(f"The setting {stem}_url is not https; {stem}_plain_http=yes accepts it.")
         return url
