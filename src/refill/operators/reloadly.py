@@ -59,7 +59,7 @@ ACCEPT = "application/com.reloadly.topups-v1+json"
 FRESH = timedelta(minutes=5)
 MAX_ANSWER = 1 << 20
 MAX_NOTICE = 1 << 16
-PAGE, MOST_PAGES = 200, 50  # of the price list
+PAGE, MOST_PAGES = 50, 200  # of the price list: an operator is some kilobytes, and an answer at most one MiB
 BY_NUMBER = "auto"  # instead of an operator's id: Reloadly finds it by the number
 
 _BUSY = Refused("the operator cannot be reached at the moment, and nothing was taken", final=False)
