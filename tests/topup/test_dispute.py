@@ -21,7 +21,7 @@ from refill.payments import Dispute, RawNotice, methods_by_name
 from refill.simulators.card import CardSimulator
 from refill.topup import Order, Rules, Worker, flow
 from refill.topup.check import check
-from refill.topup.order import Chargeback
+from refill.topup.order import Chargeback, Refund
 
 HOUR, DAY = 3600, 86_400
 STRIPE = "https://stripe.example"
@@ -409,6 +409,61 @@ async def test_a_refund_that_may_have_left_is_never_cancelled(shop: Shop) -> Non
     assert await rests(shop, "clearing:alipay", "loss:chargeback") == ["49.90", "-49.90"]
 
 
+async def asked_for(shop: Shop, order_id: str) -> Refund:
+    """A refund that the firm was asked for, and whose answer is on its way."""
+    shop.alipay.troubles.plan("error_before")
+    await shop.wait(1)
+    refund = await shop.refund(order_id)
+    assert refund.state == "sent"
+    return refund
+
+
+async def test_a_refund_that_is_refused_once_the_bank_has_paid_covers_the_loss(shop: Shop) -> None:
+    order = await failed(shop)
+    refund = await asked_for(shop, order.id)
+    await says(shop, order.id, "lost")
+    assert await rests(shop, "owed:customers", "loss:chargeback") == ["49.90", "-49.90"]
+    for _ in range(2):
+        await flow.refunded(shop.trade, refund, Refused("the bank has the money"))
+    assert await standing(shop, order.id) == "refunded/failed 4990 final"
+    assert await rests(shop, "owed:customers", "loss:chargeback") == ["0.00", "0.00"]
+    assert (await the_dispute(shop, order.id)).counted_minor == 4990
+    assert (await shop.refund(order.id)).state == "cancelled"
+
+
+async def test_a_refund_of_more_than_the_bank_took_is_no_business_of_the_bank(shop: Shop) -> None:
+    order = await failed(shop)
+    refund = await asked_for(shop, order.id)
+    await says(shop, order.id, "lost", "20.00 CNY")
+    await flow.refunded(shop.trade, refund, Refused("no"))
+    assert (await shop.refund(order.id)).state == "stuck"
+    assert "refund_refused" in await shop.cases(order.id)
+
+
+async def test_a_stray_payment_that_the_bank_took_back_first_leaves_nothing_over(shop: Shop) -> None:
+    order = await shop.guest_pays()
+    await flow.pay(shop.trade, [captured(f"{order.id}p9", "7.00 CNY", method="alipay", number="stray")])
+    refund = await asked_for(shop, order.id)
+    await flow.dispute(shop.trade, "alipay", Dispute("stray", "lost", money("7.00 CNY"), "duplicate", None))
+    await flow.refunded(shop.trade, refund, Refused("the bank has the money"))
+    await shop.wait(HOUR)
+    assert await standing(shop, order.id) == "captured/delivered 0 final"
+    assert await rests(shop, "suspense:wrong-amount", "loss:chargeback") == ["0.00", "0.00"]
+
+
+async def test_a_refund_that_was_asked_for_before_the_bank_let_go_is_asked_for_anew(shop: Shop) -> None:
+    order = await failed(shop)
+    refund = await asked_for(shop, order.id)
+    await says(shop, order.id, "won")
+    await flow.refunded(shop.trade, refund, Refused("the bank has the money"))
+    states = [refund.state for refund in (await shop.timeline(order.id)).refunds]
+    assert states == ["cancelled", "due"]
+    await shop.wait(HOUR)
+    assert await standing(shop, order.id) == "refunded/failed 4990 final"
+    assert [one.request_id for one in shop.alipay.refunds] == [f"{order.id}r2"]
+    assert await shop.cases(order.id) == []
+
+
 async def test_a_bank_pays_a_part_beside_a_refund_of_another_part(shop: Shop) -> None:
     order = await shop.guest_pays("139 1234 0007")  # half of it is delivered; the other half is refunded
     shop.alipay.trades[f"{order.id}p1"].refunded_minor = 4990  # but not by Alipay
@@ -632,10 +687,15 @@ async def test_a_refund_that_stripe_refuses_because_of_a_dispute(shop: Shop, car
     await shop.wait(HOUR)
     assert (await shop.refund(order.id)).state == "stuck"
     assert await standing(shop, order.id) == "refund_pending/failed 0 pending"
+    assert (await case(shop, order.id, "refund_refused")).state == "open"
     await cards.decided(order.id, won=won)
-    end = "refund_pending/failed 0 pending" if won else "refunded/failed 4990 final"  # a person is called already
-    assert await standing(shop, order.id) == end
-    assert "refund_refused" in await shop.cases(order.id)
+    await shop.wait(HOUR)
+    assert await standing(shop, order.id) == "refunded/failed 4990 final"
+    # Under the first one's name Stripe would go on refusing for a day, whatever the bank decides.
+    states = [refund.state for refund in (await shop.timeline(order.id)).refunds]
+    assert states == (["cancelled", "done"] if won else ["cancelled"])
+    assert (await case(shop, order.id, "refund_refused")).state == ("resolved" if won else "open")
+    assert await rests(shop, "owed:customers", "clearing:card", "loss:chargeback") == ["0.00", "0.00", "0.00"]
 
 
 async def test_the_same_notice_of_a_dispute_again_moves_nothing(shop: Shop, cards: CardShop) -> None:

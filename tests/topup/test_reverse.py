@@ -70,6 +70,32 @@ async def test_a_partners_top_up_goes_back_to_the_float_and_its_days_with_it(sho
     assert await findings(shop) == []
 
 
+async def goodwill(shop: Shop, order: Order, amount: str) -> None:
+    asked = await flow.refund(shop.trade, order.id, money(amount), "it came late", "wang")
+    await flow.confirm_refund(shop.trade, order.id, asked.n, "li")
+
+
+async def test_what_a_partner_was_given_before_is_not_given_again(shop: Shop) -> None:
+    order = await shop.placed(shop.partners_ask(OWN_NUMBER, "50.00 CNY"))
+    await goodwill(shop, order, "5.00 CNY")
+    reversed_ = await reverse(shop, order)
+    assert (reversed_.payment, reversed_.refunded_minor) == ("refunded", order.price.minor)
+    assert (await shop.balance(shop.float), await shop.balance("cost:goodwill/CNY")) == ("1000.00", "0.00")
+    assert await findings(shop) == []
+
+
+async def test_what_a_guest_was_given_before_is_not_given_again(shop: Shop) -> None:
+    order = await shop.guest_pays(OWN_NUMBER, "50.00 CNY")
+    await goodwill(shop, order, "5.00 CNY")
+    await shop.wait(60)
+    await reverse(shop, order)
+    await shop.wait(60)
+    assert [refund.amount_minor for refund in shop.alipay.refunds] == [500, order.price.minor - 500]
+    assert (await shop.order(order.id)).certainty == "final"
+    assert await shop.balance("cost:goodwill/CNY") == await shop.balance("owed:customers/CNY") == "0.00"
+    assert await findings(shop) == []
+
+
 async def test_a_guest_gets_the_price_back_through_the_gateway(shop: Shop) -> None:
     order = await shop.guest_pays(OWN_NUMBER, "50.00 CNY")
     assert order.status == "succeeded"
@@ -325,7 +351,6 @@ async def test_a_guests_payment_holds_the_subscriber_before_the_balance(shop: Sh
     assert (await asyncio.wait_for(reversing, timeout=0.9)).valid_until == MORNING + VALID_FOR + FIFTY_LASTS
     assert (await anna(shop)).active_until == MORNING + VALID_FOR + FIFTY_LASTS
     assert await findings(shop) == []
-
 
 
 async def test_no_case_is_left_behind(shop: Shop) -> None:

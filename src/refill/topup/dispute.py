@@ -9,7 +9,7 @@ from refill.money import Money, share
 from refill.payments import Capture, Dispute
 from refill.topup import sql, store
 from refill.topup.order import Chargeback, Order, Refund
-from refill.topup.refund import refund_to_source
+from refill.topup.refund import ask_anew, refund_to_source
 from refill.topup.states import owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
@@ -91,6 +91,8 @@ async def _hear(tx: Tx, hearing: _Hearing, said: Dispute) -> None:
         return
     if not any(each.state == "opened" and each.n != row.n for each in known):
         await cases.close(tx, [f"disputed:{hearing.order_id}"], said.state, hearing.changes.now)
+    if said.state == "won" and _ask_again(hearing):
+        await cases.close(tx, [f"refund_refused:{hearing.order_id}"], "asked again", hearing.changes.now)
     decided = replace(row, state=said.state, decided_at=hearing.changes.now)
     await store.save_dispute(tx, _won(hearing, decided) if said.state == "won" else _lost(hearing, decided))
 
@@ -132,6 +134,14 @@ def _won(hearing: _Hearing, row: Chargeback) -> Chargeback:
         hearing.give_back(left, owner_account(order), _why(order))
     hearing.changes.move(order.id, "dispute_won", row.n, payment="refund_pending" if left else "captured")
     return row
+
+
+def _ask_again(hearing: _Hearing) -> bool:
+    """Refunds that the firm refused while the bank held the money are due again; were there any?"""
+    stuck = hearing.refunds("stuck")
+    for refund in stuck:
+        ask_anew(hearing.changes, refund)
+    return bool(stuck)
 
 
 def _lost(hearing: _Hearing, row: Chargeback) -> Chargeback:

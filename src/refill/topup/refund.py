@@ -98,13 +98,49 @@ async def refunded(trade: Trade, refund: Refund, answer: Outcome[str]) -> None:
                     _refund_done(changes, claim, await store.disputes_of(tx, refund.order_id))
                     await _issue(tx, trade, claim)
                 case Refused(reason, _, final) if final and standing.state == "sent":  # told once, however often asked
-                    changes.keep_refund(replace(standing, state="stuck", ask_at=None))
-                    changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
-                    says = f"The payment firm refuses to give the money back: {reason[:80]}."
-                    changes.troubles.append(Case("refund_refused", refund.order_id, says, refund.amount))
+                    await _refused(tx, changes, standing, reason)
         await changes.save(tx)
 
     await trade.db.transaction(work)
+
+
+async def _refused(tx: Tx, changes: Changes, refund: Refund, reason: str) -> None:
+    """The firm will not give this back: because the payer's bank has, or had the money when we asked; else a person is told."""
+    for fought in await store.disputes_of(tx, refund.order_id):
+        if fought.transaction != refund.transaction or fought.decided_at is None:
+            continue
+        if fought.state == "lost" and refund.amount <= fought.amount:
+            await store.save_dispute(tx, _paid_by_bank(changes, refund, fought))
+            return
+        if fought.state == "won" and refund.opened_at < fought.decided_at:
+            ask_anew(changes, refund)
+            return
+    changes.keep_refund(replace(refund, state="stuck", ask_at=None))
+    changes.remark(refund.order_id, "refund_stuck", refund.n, reason)
+    says = f"The payment firm refuses to give the money back: {reason[:80]}."
+    changes.troubles.append(Case("refund_refused", refund.order_id, says, refund.amount))
+
+
+def ask_anew(changes: Changes, refund: Refund) -> None:
+    """A refund that was surely refused is asked for once more, as another one: a firm may remember what it answered."""
+    changes.keep_refund(replace(refund, state="cancelled", ask_at=None))
+    changes.remark(refund.order_id, "refund_cancelled", refund.n, "asked for again")
+    n, now = len(changes.dossiers[refund.order_id].refunds) + 1, changes.now
+    again = replace(refund, n=n, request_id=refund_id(refund.order_id, n), state="due", asks=0)
+    changes.keep_refund(replace(again, opened_at=now, ask_at=now))
+
+
+def _paid_by_bank(changes: Changes, refund: Refund, lost: Chargeback) -> Chargeback:
+    """This refund never left: what lay ready for it covers the loss that was booked when the bank took the whole."""
+    order = changes.dossiers[refund.order_id].order
+    changes.keep_refund(replace(refund, state="cancelled", ask_at=None))
+    changes.remark(order.id, "refund_cancelled", refund.n, "the payer's bank paid it")
+    covered = (refund.source, f"loss:chargeback/{refund.amount.currency}", refund.amount.minor)
+    changes.entries.append(ledger.Entry.of(f"{order.id}.refund_cancelled.{refund.n}", covered))
+    if _is_stray(refund):
+        return lost
+    _count_back(changes, refund, "captured")
+    return replace(lost, counted_minor=lost.counted_minor + refund.amount.minor)
 
 
 async def _issue(tx: Tx, trade: Trade, claim: Refund) -> None:
@@ -142,12 +178,22 @@ def _refund_done(changes: Changes, refund: Refund, disputes: Sequence[Chargeback
             (refund.source, _goes_to(order, refund), refund.amount.minor),
         )
     )
-    if refund.source.startswith("suspense:") and not refund.source.startswith("suspense:unknown"):
+    if _is_stray(refund):
         changes.remark(order.id, "stray_refunded", refund.n)
         return
-    total = order.refunded_minor + refund.amount.minor
     fought = any(each.state == "opened" and each.transaction == refund.transaction for each in disputes)
-    rest = "disputed" if fought else "captured"
+    _count_back(changes, refund, "disputed" if fought else "captured")
+
+
+def _is_stray(refund: Refund) -> bool:
+    """Does it give back what paid for nothing?"""
+    return refund.source.startswith("suspense:") and not refund.source.startswith("suspense:unknown")
+
+
+def _count_back(changes: Changes, refund: Refund, rest: str) -> None:
+    """The payer has this much more of the price; `rest` is how the payment stands while something of it is left."""
+    order = changes.dossiers[refund.order_id].order
+    total = order.refunded_minor + refund.amount.minor
     payment = rest if total < order.captured_minor else "refunded"
     changes.move(order.id, "refunded", refund.n, payment=payment, refunded_minor=total)
 

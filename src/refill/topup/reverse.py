@@ -1,6 +1,6 @@
 """Reversal on our own network: all of the credit is taken back and the payer gets the price back, or nothing happens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from refill import cards, ledger
@@ -8,11 +8,12 @@ from refill.cards import Grant, Shortening
 from refill.db import Tx
 from refill.errors import BadInput, CannotHappen, NotFound
 from refill.ids import cell_of_id, time_of_id
+from refill.money import Money
 from refill.operators import home
 from refill.topup import sql, store
 from refill.topup.order import Order
 from refill.topup.refund import payer_capture, refund_to_source
-from refill.topup.states import owner_account
+from refill.topup.states import float_account, owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
@@ -20,8 +21,9 @@ from refill.topup.trade import Trade
 async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Order:
     """Takes a top-up of our own network back (DOMAIN rule 11); `who` decided so, and `reason` is told to the payer.
 
-    A partner's price goes back to the float at once, a person's through the gateway that it came from; validity is
-    counted again from the top-ups that still stand. A repeat answers the order as it is.
+    A partner's price goes back to the float at once, a person's through the gateway that it came from, less what the
+    payer was given before; validity is counted again from the top-ups that still stand. A repeat answers the order as
+    it is.
     Raises NotFound, BadInput, CannotHappen (not ours to take back, or part of it was spent).
     """
     if not who.strip() or not reason.strip():
@@ -45,16 +47,15 @@ async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Orde
         valid_until = await _shorten(tx, changes.now, order, subscriber_id)
         if not order.partner:
             capture = payer_capture([(capture, fate) for _, capture, fate in await store.captures_of(tx, [order_id])])
-            changes.keep_refund(
-                refund_to_source(changes, order, capture, order.price, owner_account(order), "reversed")
-            )
+            left = Money(order.waiting_minor, order.price.currency)
+            changes.keep_refund(refund_to_source(changes, order, capture, left, owner_account(order), "reversed"))
         changes.move(
             order_id,
             "reversed",
             payment="refunded" if order.partner else "refund_pending",
             delivery="reversed",
             delivered_minor=0,
-            refunded_minor=order.price.minor if order.partner else 0,
+            refunded_minor=order.price.minor if order.partner else order.refunded_minor,
             valid_until=valid_until,
             reason=reason,
             detail=f"{who}: {reason}",
@@ -80,7 +81,14 @@ def _whose(sale: Sequence[tuple[str, str, int]]) -> str:
 
 async def _take_back(tx: Tx, changes: Changes, order: Order, sale: Sequence[tuple[str, str, int]]) -> None:
     """Posts the mirror of the sale. Raises CannotHappen when not all of the credit is there any more."""
-    mirror = ledger.Entry.of(f"{order.id}.reversed", *_mirrored(sale))
+    by_banks = sum(each.counted_minor for each in await store.disputes_of(tx, order.id))
+    currency = order.price.currency
+    given = {
+        f"cost:goodwill/{currency}": order.refunded_minor - by_banks,
+        f"loss:chargeback/{currency}": by_banks,
+    }
+    payer = float_account(order) if order.partner else owner_account(order)
+    mirror = ledger.Entry.of(f"{order.id}.reversed", *_less(_mirrored(sale), payer, given))
     if await ledger.post(tx, [mirror], changes.now) != [ledger.Posted()]:
         raise CannotHappen("Part of this credit was spent, so it cannot be taken back; give the price back by hand.")
 
@@ -88,6 +96,17 @@ async def _take_back(tx: Tx, changes: Changes, order: Order, sale: Sequence[tupl
 def _mirrored(legs: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
     """What undoes these transfers. What came out of a stripe comes back at the account itself."""
     return [(credit, ledger.base_of(debit), minor) for debit, credit, minor in legs]
+
+
+def _less(legs: Sequence[tuple[str, str, int]], payer: str, given: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
+    """What the payer was given before stays there; it is no cost or loss of ours any more."""
+    for debit, credit, minor in legs:
+        if credit != payer:
+            yield debit, credit, minor
+            continue
+        yield debit, credit, minor - sum(given.values())
+        for account, before in given.items():
+            yield debit, account, before
 
 
 async def _shorten(tx: Tx, now: datetime, order: Order, subscriber_id: str) -> datetime | None:

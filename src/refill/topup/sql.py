@@ -242,7 +242,7 @@ SAVE_DISPUTE = Statement("""
             :decided, :counted)
         ON CONFLICT (cell, order_id, n) DO UPDATE
        SET state = excluded.state, decided_at = excluded.decided_at, counted_minor = excluded.counted_minor
-     WHERE d.state = 'opened'
+     WHERE d.state = 'opened' OR (d.state = excluded.state AND d.counted_minor < excluded.counted_minor)
 """)
 
 CAPTURE = Statement("""

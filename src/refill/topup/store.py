@@ -537,7 +537,7 @@ async def save_proposal(tx: Tx, row: Proposal) -> None:
 
 
 async def save_dispute(tx: Tx, row: Chargeback) -> None:
-    """A disputed payment, new or decided; a decided one stays as it is."""
+    """A disputed payment, new or decided; a decided one stays as it is, but that more of a lost one may count."""
     await tx.run(
         sql.SAVE_DISPUTE,
         cell=cell_of_id(row.order_id),
