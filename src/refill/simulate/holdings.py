@@ -207,7 +207,9 @@ def _wallets(money: Money, payers: Mapping[str, str]) -> Iterator[str]:
         order_id = order_of(refund.request_id)
         if refund.method == "wallet" and refund.state == "done":
             held[payers[order_id]] += refund.minor
-        if order_id in filled and refund.why == "goodwill":  # the credit itself is given back
+        if (
+            order_id in filled and refund.why == "goodwill" and refund.state != "cancelled"
+        ):  # the credit itself is given back
             held[payers[order_id]] -= refund.minor
     expected = {f"wallet:{payer}/CNY": minor for payer, minor in held.items() if minor}
     for name in sorted(expected.keys() | money.wallets().keys()):

@@ -194,7 +194,9 @@ def _order(day: Day, order: Account, fates: dict[str, str], cases: set[tuple[str
     if fought is not None and fought.state != "won":
         yield from _fought(order, fought, paid, given, back)
     else:
-        yield from _delivered_or_refunded(order, cases, paid, given, back - order.goodwill)
+        # A credit that was taken back afterwards was no goodwill: all of the price is back.
+        goodwill = 0 if order.delivery == "reversed" else order.goodwill
+        yield from _delivered_or_refunded(order, cases, paid, given, back - goodwill)
     if refunds and not order.surprising and order.delivery != "partial":
         first = min(at for _, at in refunds)
         if any(at > first for _, at in order.credits):
