@@ -10,16 +10,16 @@ from typing import Any
 import psycopg
 import pytest
 from tests.doors.cards import card
-from tests.doors.conftest import House, Visitor, house_on
+from tests.doors.conftest import House, Visitor
 
-from refill import accounts, cases, ledger, numbers
+from refill import accounts, cases, ledger
 from refill.cases import Case
 from refill.channels.people.staff import add_staff
 from refill.db import Tx
 from refill.errors import CannotHappen
 from refill.logs import mask
 from refill.money import money
-from refill.numbers import Msisdn
+from refill.numbers import Msisdn, msisdn, number_id
 from refill.numbers.pan import luhn, names_a_card
 from refill.payments import Capture
 from refill.topup import Ask, Order, flow, store
@@ -36,19 +36,6 @@ OTHERS_NUMBERS = {
     ("cards_subscriber", "iccid"): "the same",
     ("cards_card", "imsi"): "15 digits that we give out in turn (ITU-T E.212); one in ten passes by chance",
 }
-
-
-@pytest.fixture(scope="module")
-def shop(postgres: Any, template: str, worker_id: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A house of its own, so that all that is in its tables came from here."""
-    with house_on(postgres, template, f"cards_{worker_id}", tmp_path_factory.mktemp("cards")) as house:
-        yield house
-
-
-@pytest.fixture(scope="module")
-def phone(shop: House) -> Callable[[], Msisdn]:
-    unused = iter(shop.facts.active * 50)
-    return lambda: next(unused)
 
 
 def found_in(text: str) -> list[str]:
@@ -74,12 +61,12 @@ def columns(dsn: str) -> Iterator[tuple[str, str, str]]:
                         yield table, name, value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def pay_by_every_method(house: House, phone: Callable[[], Msisdn]) -> set[str]:
-    """One top-up by each method, credited; the methods."""
+def pay_by_every_method(house: House, who: Msisdn) -> dict[str, str]:
+    """One top-up by each method; the orders by method."""
 
     def placed(payer: str = "guest:anna") -> Order:
-        trade, who = house.trade, phone()
-        index = numbers.number_id(trade.vault, who)
+        trade = house.trade
+        index = number_id(trade.vault, who)
         ask = Ask(flow.new_order_id(trade, index), payer, "portal", who, index, money("50 CNY"))
         (order,) = house.ask(flow.place(trade, [ask]))
         assert isinstance(order, Order), order
@@ -90,7 +77,7 @@ def pay_by_every_method(house: House, phone: Callable[[], Msisdn]) -> set[str]:
         now = house.trade.world.now()
         house.ask(flow.pay(house.trade, [Capture(method, "till 1", order.id, payment.reference, payment.amount, now)]))
 
-    by = ("guest:anna", "address:192.0.2.1")
+    by, paid = ("guest:anna", "address:192.0.2.1"), {}
     for name, method in house.trade.methods.items():
         order = placed()
         if name == "voucher":
@@ -119,7 +106,8 @@ def pay_by_every_method(house: House, phone: Callable[[], Msisdn]) -> set[str]:
                 with contextlib.suppress(CannotHappen):  # a card read at a till; JD Pay takes any long number
                     house.ask(flow.invite(house.trade, placed().id, name, scene="barcode", auth_code=PLAIN))
         house_has_paid(house, order.id)
-    return set(house.trade.methods)
+        paid[name] = order.id
+    return paid
 
 
 async def pressed(far: Any, reference: str) -> bool:
@@ -158,7 +146,7 @@ def type_it_everywhere_on_our_pages(house: House, number: Msisdn) -> None:
     visitor.get(f"/o/{order_id[0]}/who/wechat_pay?code={PLAIN}&state={PLAIN}")
 
 
-def type_it_as_staff(house: House, number: Msisdn) -> None:
+def type_it_as_staff(house: House, paid: str) -> None:
     add_staff(house.dsn, "wang", PASSWORD)
     staff = house.visitor()
     login = staff.get("/staff/login/")
@@ -167,7 +155,6 @@ def type_it_as_staff(house: House, number: Msisdn) -> None:
         staff.post("/staff/login/?next=/staff/", {"username": "wang", "password": PASSWORD}, login).status_code == 302
     )
     assert not found_in(staff.follow(staff.post("/staff/find", {"text": CARD}, staff.get("/staff/"))).text)
-    paid = next(order_id for order_id in house.orders() if house.order(order_id).payment == "captured")
     page = staff.get(f"/staff/order/{paid}")
     for why in (CARD, f"paid with {PLAIN}, wants it back"):
         staff.post(f"/staff/order/{paid}/refund", {"amount": "1.00", "why": why}, page)
@@ -231,18 +218,21 @@ def send_it_as_a_firm(house: House) -> None:
 
 
 def test_a_card_typed_wherever_one_can_type_is_kept_nowhere(
-    shop: House, phone: Callable[[], Msisdn], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    house: House,
+    numbers: Callable[[], str],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.INFO)
     assert all(names_a_card(typed) for typed in CARDS)
-    methods = pay_by_every_method(shop, phone)
-    assert {"alipay", "wechat_pay", "jd_pay", "card", "wallet", "voucher", "cash"} <= methods
-    type_it_everywhere_on_our_pages(shop, phone())
-    send_it_as_a_partner(shop, phone())
-    send_it_as_a_firm(shop)
-    type_it_as_staff(shop, phone())
+    paid = pay_by_every_method(house, msisdn(numbers()))
+    assert {"alipay", "wechat_pay", "jd_pay", "card", "wallet", "voucher", "cash"} <= set(paid)
+    type_it_everywhere_on_our_pages(house, msisdn(numbers()))
+    send_it_as_a_partner(house, msisdn(numbers()))
+    send_it_as_a_firm(house)
+    type_it_as_staff(house, paid["alipay"])
 
-    values = list(columns(shop.dsn))
+    values = list(columns(house.dsn))
     assert {table for table, _, _ in values} >= {"topup_order", "topup_event", "inbox_notice", "people_tally"}
     assert any("4111****11" in text for _, _, text in values), "what staff wrote was kept, masked"
     found = [(table, name, text) for table, name, text in values if found_in(text)]
