@@ -61,12 +61,12 @@ def test_a_customer_is_not_staff(house: House) -> None:
 
 
 def test_a_disabled_clerks_session_ends_at_once(house: House) -> None:
-    add_staff(house.dsn, "li", PASSWORD)
+    add_staff(house.dsn, "chen", PASSWORD)
     visitor = house.visitor()
-    assert sign_in(visitor, "li", PASSWORD).status_code == 302
+    assert sign_in(visitor, "chen", PASSWORD).status_code == 302
     assert visitor.get("/staff/").status_code == 200
     with psycopg.connect(house.dsn) as connection:
-        connection.execute("UPDATE people_person SET is_active = false WHERE username = 'li'")
+        connection.execute("UPDATE people_person SET is_active = false WHERE username = 'chen'")
     assert visitor.get("/staff/").status_code == 302
 
 
