@@ -61,7 +61,8 @@ async def _welcome(house: Any, far: Any) -> None:
             f"""-d '{{"msisdn":"{number.e164}","amount":"50.00","currency":"CNY","reference":"first"}}'"""
         )
         if far is not None:
-            print(f"Simulators           {' · '.join(f'{name} {url}' for name, url in far.urls.items())}")
+            ports = " · ".join(f"{name} {url.rpartition(':')[2]}" for name, url in far.urls.items())
+            print(f"Simulators           on 127.0.0.1: {ports}")
     await _say_ready(house, far)
 
 
