@@ -43,6 +43,4 @@ def test_a_wrong_setting_is_one_sentence_and_no_trace(tmp_path: Path) -> None:
         text=True,
     )
     assert told.returncode == 1
-    assert (
-        told.stderr == "refill: There is no setting REFILL_WECHAT_PAY_MCHIT; did you mean REFILL_WECHAT_PAY_MCHID?\n"
-    )
+    assert told.stderr == "refill: There is no setting REFILL_WECHAT_PAY_MCHIT; did you mean REFILL_WECHAT_PAY_MCHID?\n"

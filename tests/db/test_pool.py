@@ -116,7 +116,10 @@ async def test_what_nobody_awaits_travels_with_the_next_and_with_the_commit(pool
         return [counted, *(one.count for one in twice)]
 
     assert await pool.transaction(work) == [2, 1, 0]
-    assert await pool.transaction(lambda tx: tx.rows(sql("SELECT says FROM cases_case ORDER BY id"))) == [("y.",), ("y",)]
+    assert await pool.transaction(lambda tx: tx.rows(sql("SELECT says FROM cases_case ORDER BY id"))) == [
+        ("y.",),
+        ("y",),
+    ]
 
 
 async def test_what_nobody_awaits_can_still_refuse_the_commit(pool: Pool) -> None:

@@ -8,7 +8,6 @@ from refill.accounts import float_account
 from refill.app import House
 from refill.bench.seed import DIGITS
 from refill.db import Pool, Statement, Tx
-from refill.ids import cell_of
 from refill.numbers import Msisdn, number_id
 from refill.topup import store
 
@@ -116,7 +115,9 @@ async def name_some(house: House, pool: Pool, partner_id: str, orders: int) -> l
                 contents.append(content)
                 owners.append(id_)
             old.append((key, f'{{"msisdn":"+{digits}","amount":"50.00","currency":"CNY","reference":"{reference}"}}'))
-        await tx.run(NAME, cells=[store.key_cell(name) for name in names], names=names, contents=contents, orders=owners)
+        await tx.run(
+            NAME, cells=[store.key_cell(name) for name in names], names=names, contents=contents, orders=owners
+        )
         return old
 
     named = await pool.transaction(work)

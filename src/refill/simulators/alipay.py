@@ -645,8 +645,9 @@ def bill_lines(seller_id: str, day: date, rows: Iterable[BillRow], made_at: date
         count[paid] += 1
         total[paid] += row.amount_minor
         amount_ = decimal_text(row.amount_minor, "CNY")
+        kind, subject = "交易" if paid else "退款", row.subject.replace(",", "，")
         yield (
-            f"{row.trade_no}\t,{row.reference}\t,{'交易' if paid else '退款'}\t,{row.subject.replace(',', '，')},{_china(row.made_at)},"
+            f"{row.trade_no}\t,{row.reference}\t,{kind}\t,{subject},{_china(row.made_at)},"
             f"{_china(row.at)},\t,\t,\t,\t,*先生(138****0000)\t,{amount_},{amount_},0.00,0.00,0.00,0.00,0.00,,0.00\t,0.00,"
             f"{row.request_id}\t,{decimal_text(row.fee_minor, 'CNY')},0.00,\r\n"
         )
