@@ -227,3 +227,10 @@ async def test_a_code_is_kept_nowhere(
     assert len(kept) > 4
     for code in (PAYS[name], ASKS[name], POOR[name], PAYS[name][:-2] + "09"):
         assert code not in said
+
+
+@pytest.mark.parametrize("inside", ["voucher", "wallet"])
+async def test_what_is_paid_here_invites_nobody_elsewhere(shop: Shop, inside: str) -> None:
+    order = await shop.placed(shop.ask())
+    with pytest.raises(CannotHappen, match="leads nowhere else"):
+        await flow.invite(shop.trade, order.id, inside, scene="inside")
