@@ -1,19 +1,20 @@
 """Everybody who comes on a seeded day: partners, guests and their banks, staff and a forger, with all their habits."""
 
 import json
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sized
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from random import Random
+from typing import Any, Protocol
 
 from refill.money import amount
 from refill.numbers import Msisdn
 from refill.simulate.doors import PUBLIC
 from refill.simulate.gateways import Card, Gateway
-from refill.simulate.world import VirtualWorld
+from refill.simulate.kernel import Kernel, Process
+from refill.simulate.scratch import ScratchCards
+from refill.simulate.world import Knobs, VirtualWorld, Wire
+from refill.topup import Rules
 from refill.world import NoAnswer, NotSent, Request
-
-if TYPE_CHECKING:
-    from refill.simulate.day import Day
 
 OUR_NUMBERS = [Msisdn(f"861991234{n:04}") for n in range(5000, 5004)]
 PREFIXES = {"cmcc": "138", "cunicom": "186", "ctcc": "189"}
@@ -28,10 +29,28 @@ class Heard:
     wrong: list[str] = field(default_factory=list)  # answers that must never be given
 
 
+class Town(Protocol):
+    """What people find on their day."""
+
+    dice: Random
+    kernel: Kernel
+    knobs: Knobs
+    wire: Wire
+    outside: Process  # where people's own doings run
+    rules: Rules
+    cards: ScratchCards
+    gateways: list[Gateway]
+    partners: list[str]
+
+    @property
+    def operators(self) -> Sized:
+        """Those that deliver today; so many networks have numbers."""
+
+
 class People:
     """The clients of a day and what they know."""
 
-    def __init__(self, day: "Day") -> None:
+    def __init__(self, day: Town) -> None:
         self.day, self.dice, self.kernel = day, day.dice, day.kernel
         self.world = VirtualWorld(day.outside, day.wire)
         self.heard = Heard()
