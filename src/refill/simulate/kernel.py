@@ -127,11 +127,11 @@ class Process:
         if self.dies_at_await and self.kernel.dice.random() < self.dies_at_await:
             self.kill()
 
-    def may_freeze(self) -> None:
-        """Perhaps it freezes now, between what it wrote down and what it does about it."""
+    def may_freeze(self, times: float = 1.0) -> None:
+        """Perhaps it freezes now, between what it wrote down and what it does about it; `times` as likely as usual."""
         if not self.freezes_left or self.kernel.now > self.freezes_until:
             return
-        if self.kernel.dice.random() < self.freezes_at_commit:
+        if self.kernel.dice.random() < times * self.freezes_at_commit:
             self.freezes_left -= 1
             self.freeze(self.kernel.dice.uniform(600, 1000))
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import msgspec
 
-from refill import inbox, ledger, operators, payments
+from refill import inbox, ledger, operators, payments, vouchers
 from refill.db import Statement, Tx
-from refill.errors import OtherContent
+from refill.errors import CannotHappen, OtherContent
 from refill.outcome import Refused, Unknown
 from refill.simulate.world import VirtualDatabase
 from refill.topup import flow, sql, states, store
@@ -33,6 +33,7 @@ from refill.topup.trade import Trade
 _invite, _pay = import_module("refill.topup.invite"), import_module("refill.topup.pay")
 _refund = import_module("refill.topup.refund")
 _place, _settle = import_module("refill.topup.place"), import_module("refill.topup.settle")
+_redeem = import_module("refill.topup.redeem")
 
 
 class Planted:
@@ -243,9 +244,24 @@ def notice_not_deduplicated(p: Planted) -> None:
     captures_repeat(p)
 
 
-@_mutant("The signature of a payment notice is not verified.")
+@_mutant("The signature of Alipay's notice is not verified.")
 def signature_not_verified(p: Planted) -> None:
     p.put(payments.shelf()["alipay"].Alipay, "_holds", lambda is_: lambda self, message, signature: True)
+
+
+@_mutant("The signature of WeChat Pay's notice is not verified; that its content opens is taken for a proof.")
+def wechat_not_verified(p: Planted) -> None:
+    p.put(payments.shelf()["wechat_pay"].WechatPay, "_signed_at", lambda is_: lambda self, headers, body, now: now)
+
+
+@_mutant("The signature of JD Pay's notice is not verified; that its content opens is taken for a proof.")
+def jd_not_verified(p: Planted) -> None:
+    p.put(payments.shelf()["jd_pay"], "_holds", lambda is_: lambda key, text, signature: True)
+
+
+@_mutant("The signature of Stripe's event is not verified.")
+def card_not_verified(p: Planted) -> None:
+    p.put(payments.shelf()["card"].Card, "_signed_at", lambda is_: lambda self, raw: raw.received_at)
 
 
 @_mutant("The amount of a payment is not compared with the price.")
@@ -305,6 +321,81 @@ def refund_under_new_id(p: Planted) -> None:
         return mutated
 
     p.put(_refund, "refund_ask", make)
+
+
+# ------------------------------------------------------------------ what we keep for people ourselves
+
+
+@_mutant("A voucher is looked at in one transaction and used in another, and nobody minds that it is used already.")
+def voucher_used_twice(p: Planted) -> None:
+    seen: list[dict[Any, Any]] = []  # as it was seen before, while a transaction runs that believes it still is so
+
+    def hold(is_: Any) -> Any:
+        async def mutated(tx: Any, vault: Any, pins: Any) -> Any:
+            return (seen and dict(seen[-1])) or await is_(tx, vault, pins)
+
+        return mutated
+
+    def carelessly(is_: Any) -> Any:
+        async def mutated(*given: Any) -> None:
+            with contextlib.suppress(CannotHappen):
+                await is_(*given)
+
+        return mutated
+
+    def redeem(is_: Any) -> Any:
+        async def mutated(trade: Trade, redemptions: Any) -> Any:
+            pins = [one.pin for one in redemptions]
+            before = await trade.db.transaction(lambda tx: vouchers.hold(tx, trade.vault, pins))
+
+            class Believing:
+                async def transaction(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+                    async def believing(tx: Any) -> Any:
+                        seen.append(before)
+                        try:
+                            return await work(tx)
+                        finally:
+                            seen.clear()
+                            before.clear()  # after a commit in doubt it looks again
+
+                    return await trade.db.transaction(believing)
+
+            return await is_(replace(trade, db=Believing()), redemptions)
+
+        return mutated
+
+    p.put(vouchers, "hold", hold)
+    p.put(vouchers, "spend", carelessly)
+    p.put(_redeem, "keep_captures", carelessly)
+    p.put(flow, "redeem", redeem)
+
+
+@_mutant("What a wallet paid comes back to another wallet.")
+def refund_to_another_wallet(p: Planted) -> None:
+    def make(purse: Any) -> Any:
+        def mutated(method: str, payer: str, currency: str) -> str:
+            back: str = purse(method, f"{payer}-neighbour" if method == "wallet" else payer, currency)
+            return back
+
+        return mutated
+
+    p.put(_refund, "purse", make)
+
+
+# ------------------------------------------------------------------ payers' banks
+
+
+@_mutant("A payer's bank disputes a payment, and nothing of it is booked.")
+def dispute_not_booked(p: Planted) -> None:
+    async def heard(*given: Any) -> bool:
+        return True
+
+    p.put(import_module("refill.topup.notices"), "dispute", lambda is_: heard)
+
+
+@_mutant("A refund that the firm refused while a bank held the money is never asked for again.")
+def refund_stays_stuck(p: Planted) -> None:
+    p.put(import_module("refill.topup.dispute"), "_ask_again", lambda is_: lambda hearing: False)
 
 
 # ------------------------------------------------------------------ transactions

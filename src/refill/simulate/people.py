@@ -196,6 +196,10 @@ class People:
             return
         if habit < 0.18:
             await self.insist("/cancel", {"order": order})
+            if dice.random() < 0.6:  # in one window, and presses Pay in the other
+                await self.world.sleep(dice.uniform(0, 3))
+                self._pay(firm, reference)
+                return
         if habit < 0.3:  # pays around the expiry
             brink = placed_at + self.day.rules.payment_expiry.total_seconds() + dice.uniform(-40, 5)
             await self.world.sleep(max(0.0, brink - self.kernel.now))
