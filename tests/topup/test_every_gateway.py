@@ -1,5 +1,6 @@
 """Every payment method that has a wire, against its own far end: whatever becomes of notices and answers, money is exact."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from refill.db import Statement
 from refill.payments import Method, methods_by_name
 from refill.topup import Order, Worker, flow, store
 from refill.topup.check import check_in
-from refill.world import Request
+from refill.world import Request, Response
 
 NAMES = [name for name in payments.shelf() if name in simulators.shelf()]
 ARRIVED = Statement("SELECT count(*) FROM inbox_notice")
@@ -140,6 +141,31 @@ async def test_a_second_payment_for_one_order_goes_back(gateway: Gateway) -> Non
     await shop.wait(60 * 60)
     assert sorted(await gateway.captures(order)) == ["order", "twice"]
     assert sorted([*gateway.back(first), *gateway.back(second)]) == [order.price.minor]
+    await gateway.clean()
+
+
+CLOSES = re.compile("alipay.trade.close|/close$|/service/revoke$|/expire$")
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_what_is_paid_while_we_close_it_buys_something_or_goes_back_never_both(
+    gateway: Gateway, heard: bool
+) -> None:
+    shop = gateway.shop
+    order, reference = await gateway.order()
+
+    async def pressed_pay_meanwhile(request: Request) -> Response:
+        if CLOSES.search(request.url) and gateway.pay(reference) and heard:
+            await shop.world.advance(0)
+        return await gateway.far.handle(request)
+
+    shop.world.route(f"{gateway.url}/", pressed_pay_meanwhile)
+    await flow.cancel(shop.trade, order.id)
+    await shop.wait(3600)
+    assert gateway.taken(reference) == [order.price.minor]
+    delivered = [credit.face_minor for credit in shop.northtel.credits]
+    assert (delivered, gateway.back(reference)) in (([5000], []), ([], [order.price.minor]))
+    assert (await shop.order(order.id)).final_at is not None
     await gateway.clean()
 
 

@@ -139,7 +139,7 @@ class JdPay:
     timeout_s: float = 10.0
 
     name = NAME
-    can = Can(scenes=("page", "wap", "qr", "barcode"), barcode=True, statement=True)
+    can = Can(close_gives_back=True, scenes=("page", "wap", "qr", "barcode"), barcode=True, statement=True)
     currencies = frozenset({"CNY"})
 
     @classmethod

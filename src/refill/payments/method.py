@@ -131,6 +131,7 @@ class Can:
     refund: bool = True
     partial_refund: bool = True
     close: bool = True
+    close_gives_back: bool = False  # what is paid in the very moment in which we close it, the firm returns by itself
     query: bool = True
     barcode: bool = False
     statement: bool = False

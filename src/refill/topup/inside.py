@@ -125,7 +125,7 @@ async def _capture(tx: Tx, trade: Trade, changes: Changes, order: Order, method:
         if subscriber is None or subscriber.state not in home.SERVED:
             raise NotForSale("This number left our network meanwhile; nothing was taken.")
     capture = Capture(method, OURSELVES, transaction or payment.reference, payment.reference, order.price, now)
-    fate, credits = take(changes, capture, subscribers)
+    fate, credits = take(trade, changes, capture, subscribers)
     await keep_captures(tx, [(capture, fate)], now)
     await credit_home(tx, changes, credits)
     await changes.save(tx)

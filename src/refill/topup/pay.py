@@ -40,7 +40,7 @@ async def pay(trade: Trade, captures: Sequence[Capture]) -> None:
         subscribers = await cards.by_numbers(tx, [order.number for order in wanted if order.supplier == home.NAME])
         fates, credits = [], []
         for capture in sorted(new, key=lambda c: (c.paid_at, c.transaction)):
-            fate, credit = take(changes, capture, subscribers)
+            fate, credit = take(trade, changes, capture, subscribers)
             fates.append((capture, fate))
             credits += credit
         await keep_captures(tx, fates, now)
@@ -52,7 +52,7 @@ async def pay(trade: Trade, captures: Sequence[Capture]) -> None:
 
 
 def take(
-    changes: Changes, capture: Capture, subscribers: Mapping[str, Subscriber]
+    trade: Trade, changes: Changes, capture: Capture, subscribers: Mapping[str, Subscriber]
 ) -> tuple[str, list[tuple[Order, Subscriber]]]:
     """Decides what one capture is for; returns its fate and the credit that our own network gives for it."""
     dossier = changes.dossiers[order_of(capture.reference)]
@@ -64,7 +64,7 @@ def take(
         return _to_suspense(
             changes, capture, "amount", "wrong_amount", "A payment of another amount than the price."
         ), []
-    if order.payment == "expired":
+    if order.payment == "expired" or _given_up(trade, order, payment):
         return _to_suspense(changes, capture, "late", "late_payment", "A payment arrived after the order lapsed."), []
     if order.payment != "unpaid":
         return _to_suspense(changes, capture, "twice", "paid_twice", "A second payment for one order."), []
@@ -97,6 +97,17 @@ def take(
     )
     changes.move(order.id, "sold", delivery="delivered", delivered_minor=order.face.minor, **paid)
     return "order", [(order, subscriber)]
+
+
+def _given_up(trade: Trade, order: Order, payment: Payment) -> bool:
+    """Did the payer cancel after this payment was opened, so that we are closing it?
+
+    Where closing gives back what is paid in that moment, the notice of it is true and the money gone: it buys nothing.
+    """
+    method = trade.methods.get(payment.method)
+    if method is None or not method.can.close_gives_back or order.payment != "unpaid":
+        return False
+    return order.expires_at is not None and order.expires_at < payment.expires_at
 
 
 def _close_soon(changes: Changes, order_id: str) -> None:
