@@ -140,6 +140,10 @@ class Gateway(ABC):
         """All that went back."""
         return [Given(self._ours(one[0]), self._ours(one[1]), one.amount_minor, one.at) for one in self.far.refunds]
 
+    def revoked(self) -> set[str]:
+        """What was paid in the moment in which we closed it, and went back by itself."""
+        return set()
+
     def fought(self) -> list[Fought]:
         """All that payers' banks did."""
         return []
@@ -256,6 +260,10 @@ class JdPay(Gateway):
         # On the wire they name a payment by our own reference only; their number stands in statements.
         captures = self.far.captures
         return [Taken(self._ours(one.reference), one.reference, one.amount_minor, one.at) for one in captures]
+
+    def revoked(self) -> set[str]:
+        # A revocation has a number of its own; refunds have the names that we give them.
+        return {given.reference for given in self.given() if not given.request_id.startswith("tu_")}
 
     def _ours(self, name: str) -> str:
         return name.replace("U", "_")

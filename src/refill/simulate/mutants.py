@@ -267,9 +267,9 @@ def card_not_verified(p: Planted) -> None:
 @_mutant("The amount of a payment is not compared with the price.")
 def amount_not_checked(p: Planted) -> None:
     def make(take: Any) -> Any:
-        def mutated(changes: Any, capture: Any, *more: Any) -> Any:
+        def mutated(trade: Any, changes: Any, capture: Any, *more: Any) -> Any:
             dossier = changes.dossiers[order_of(capture.reference)]
-            return take(changes, replace(capture, amount=dossier.order.price), *more)
+            return take(trade, changes, replace(capture, amount=dossier.order.price), *more)
 
         return mutated
 

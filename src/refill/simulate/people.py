@@ -57,6 +57,7 @@ class People:
         self.numbers: set[str] = {number.digits for number in OUR_NUMBERS}
         self.cards = day.cards
         self.drawer: dict[str, int] = {}  # what the clerk keeps of each order paid at the till
+        self.cancelled: set[str] = set()  # orders that their payers no longer wanted, perhaps before we heard of it
         self.acting = 0  # stories that are not told to their end
 
     # ------------------------------------------------------------------ asking us
@@ -195,7 +196,7 @@ class People:
         if reference is None or habit < 0.13:
             return
         if habit < 0.18:
-            await self.insist("/cancel", {"order": order})
+            await self._cancel(order)
             if dice.random() < 0.6:  # in one window, and presses Pay in the other
                 await self.world.sleep(dice.uniform(0, 3))
                 self._pay(firm, reference)
@@ -229,6 +230,10 @@ class People:
             return
         await self.world.sleep(dice.choice((dice.uniform(0, 5), dice.uniform(5, 2000))))
         self.kernel.note("decides", reference, card.decide(reference, won=habit < 0.6))
+
+    async def _cancel(self, order: str) -> None:
+        self.cancelled.add(order)
+        await self.insist("/cancel", {"order": order})
 
     async def _open(self, order: str, firm: Gateway, scene: str) -> str | None:
         """Gets the address of the payment and opens it, now or later; our reference of it, as it is read there."""

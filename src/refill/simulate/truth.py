@@ -277,13 +277,14 @@ def _captures(day: Day, money: Money) -> Iterator[str]:
         for taken in firm.taken():
             known = noticed.pop((firm.name, taken.reference, taken.transaction), None)
             if known is None:
-                yield f"I4: {taken.reference} was paid and is not in our book"
+                if taken.reference not in firm.revoked():
+                    yield f"I4: {taken.reference} was paid and is not in our book"
                 continue
             if known.minor != taken.minor:
                 yield f"I4: {taken.reference} was paid with {taken.minor}, our book says {known.minor}"
             if known.noticed_at > max(taken.at, healed) + NOTICED_WITHIN + ANSWERED_WITHIN:
                 yield f"liveness: {taken.reference} was noticed {known.noticed_at - taken.at} after it was paid"
-            if known.fate == "late":
+            if known.fate == "late" and order_of(taken.reference) not in day.people.cancelled:
                 yield f"I2: {taken.reference} was paid in time, and is called late"
     for method, reference, transaction in noticed:
         yield f"I7: nobody paid {reference} by {method} ({transaction}), but it stands in our book"
