@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tests.reconcile.conftest import TODAY, Evening
 
-from refill import app, cli
+from refill import app
+from refill.cli import books as cli
 from refill.errors import BadInput, NotFound
 from refill.payments import BadStatement
 
