@@ -218,15 +218,15 @@ class People:
     def _pay(self, firm: Gateway, reference: str) -> None:
         paid = firm.pay(reference)
         self.kernel.note("pays", firm.name, reference, paid)
-        if paid and isinstance(firm, Card) and self.day.knobs.disputes and self.dice.random() < 0.6:
+        if paid and isinstance(firm, Card) and self.day.knobs.disputes and self.dice.random() < 0.8:
             self.start(self._disputes(firm, reference))
 
     async def _disputes(self, card: Card, reference: str) -> None:
         """The payer's bank takes the money back, before the delivery or after it, and decides: soon, late or not today."""
         dice, habit = self.dice, self.dice.random()
-        await self.world.sleep(dice.choice((dice.uniform(0, 30), dice.uniform(30, 2500))))
+        await self.world.sleep(dice.choice((dice.uniform(0, 5), dice.uniform(0, 60), dice.uniform(60, 2500))))
         self.kernel.note("disputes", reference, card.dispute(reference))
-        if habit < 0.2:
+        if habit < 0.15:
             return
         await self.world.sleep(dice.choice((dice.uniform(0, 5), dice.uniform(5, 2000))))
         self.kernel.note("decides", reference, card.decide(reference, won=habit < 0.6))

@@ -89,7 +89,7 @@ class Knobs:
             wallets=dice.random() < 0.5,
             till=dice.random() < 0.3,
             staff=dice.random() < 0.5,
-            disputes=dice.random() < 0.6,
+            disputes=dice.random() < 0.7,
         )
 
     def healed(self) -> "Knobs":
