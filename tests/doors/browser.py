@@ -89,4 +89,4 @@ def pay_at_gateway(page: Page, house: House) -> None:
 
 
 def credited(page: Page) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text("已到账", timeout=20_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("已到账", timeout=60_000)

@@ -252,7 +252,7 @@ def test_paid_twice_is_said_and_the_second_goes_back(desk: Page, house: House, n
     credited(desk)
     desk.reload()
     expect(desk.get_by_text("收到第二笔付款")).to_be_visible()
-    expect(desk.get_by_text("已经退回。")).to_be_visible(timeout=20_000)
+    expect(desk.get_by_text("已经退回。")).to_be_visible(timeout=60_000)
     accessible(desk)
 
 
