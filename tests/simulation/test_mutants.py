@@ -5,7 +5,7 @@ import pytest
 from refill.simulate.crew import Runner
 from refill.simulate.mutants import MUTANTS, PAIRS, SINGLES, planted
 
-MOST = 60  # seeds; the slowest is found after about twenty
+MOST = 60  # seeds; the slowest is found after about sixteen
 
 
 @pytest.mark.parametrize("name", SINGLES)

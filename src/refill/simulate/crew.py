@@ -57,9 +57,13 @@ class Runner:
         empty = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in self._tables]
         self._empty = sql.SQL("; ").join(empty).as_bytes(self._emptying)
 
+    def empty(self) -> None:
+        """Everything of the last day is forgotten."""
+        self._emptying.execute(self._empty)
+
     def live(self, seed: int, orders: int = 20) -> Lived:
         """One day from its seed, judged."""
-        self._emptying.execute(self._empty)
+        self.empty()
         self._lived += 1
         gc.disable()  # a seed lives for a third of a second; its rings are swept together
         if self._lived % VACUUM_EVERY == 0:

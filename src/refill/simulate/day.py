@@ -29,6 +29,8 @@ from refill.world import Request, Response
 HEALED_AT_S = 1800.0  # faults end; an order that came at the beginning has lapsed by then
 SUPPLIERS = ("northtel", "southtel", "easttel")
 WORST_LATENESS = timedelta(seconds=300)  # of the wire (200 s) and of the operators' own queue (60 s)
+# For a day Stripe answers a refund as it did at first: also when it broke down over what it would have refused.
+FIRM_REMEMBERS = timedelta(hours=24)
 # What operators do wrong. `reversed` is not among them: nobody acts on a reversal yet.
 WRONGS = (
     "slow lost refused hidden duplicate odd_code partial html truncated wrong_amount wrong_number not_ours empty_float"
@@ -206,6 +208,8 @@ class Day:
         self.kernel.run(HEALED_AT_S)
         self._heal()
         longest = HEALED_AT_S + self.rules.delivery_deadline.total_seconds() + 8 * 3600
+        if self.knobs.disputes:
+            longest += FIRM_REMEMBERS.total_seconds()
         while self.kernel.now < longest:
             self.kernel.run(self.kernel.now + 900)
             if self.kernel.now > HEALED_AT_S + 1800 and not self.unsettled() and not self.untold():

@@ -150,8 +150,11 @@ def _cards(vault: Vault, people: People, money: Money) -> Iterator[str]:
         if capture.method == "voucher":
             paid[capture.transaction].append(capture)
     for pin in (*people.cards.sold, *people.cards.codes):
-        card, name = by_pin[Pin(pin).digest(vault)], people.cards.name(pin)
-        told = people.heard.orders.get(f"card {name}", set())
+        name = people.cards.name(pin)
+        card, told = by_pin.get(Pin(pin).digest(vault)), people.heard.orders.get(f"card {name}", set())
+        if card is None:
+            yield f"I3: card {name} was given to somebody and is lost"
+            continue
         if told - {card.spent_on}:
             yield f"I13: card {name} was used for {card.spent_on}, and its holder was told of {' '.join(sorted(told))}"
     for card in money.cards:

@@ -9,7 +9,7 @@ from typing import Any
 
 from refill.db import Statement, Tx
 from refill.money import share
-from refill.simulate.day import HEALED_AT_S, WORST_LATENESS, Day
+from refill.simulate.day import FIRM_REMEMBERS, HEALED_AT_S, WORST_LATENESS, Day
 from refill.simulate.gateways import INSIDE, Fought
 from refill.simulate.holdings import Money, explain
 from refill.topup import check as topup_check
@@ -265,6 +265,8 @@ def _settled(day: Day, order: Account) -> Iterator[str]:
         # A bank decides when it likes, staff give back when they like: from then on it is settled as soon as ever.
         others = [at for name, _, at in order.events if name.startswith(("disput", "goodwill"))]
         latest = max(healed, order.deadline or order.created_at, *others) + SETTLED_WITHIN + WORST_LATENESS
+        if order.fought:
+            latest += FIRM_REMEMBERS
         if order.final_at > latest + timedelta(seconds=slow):
             yield f"liveness: {order.id} was final only {order.final_at - healed} after all was well"
 
