@@ -210,10 +210,9 @@ def _wallets(money: Money, payers: Mapping[str, str]) -> Iterator[str]:
         order_id = order_of(refund.request_id)
         if refund.method == "wallet" and refund.state == "done":
             held[payers[order_id]] += refund.minor
-        if (
-            order_id in filled and refund.why == "goodwill" and refund.state != "cancelled"
-        ):  # the credit itself is given back
-            held[payers[order_id]] -= refund.minor
+    for proposal in money.proposals:
+        if proposal.order_id in filled and proposal.state == "confirmed":  # the credit itself is given back
+            held[payers[proposal.order_id]] -= proposal.minor
     expected = {f"wallet:{payer}/CNY": minor for payer, minor in held.items() if minor}
     for name in sorted(expected.keys() | money.wallets().keys()):
         if expected.get(name, 0) != money.balance(name) or money.balance(name) < 0:
