@@ -18,6 +18,8 @@ PHONE = "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, lik
 A_PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "user_agent": PHONE}
 A_DESK = {"viewport": {"width": 1280, "height": 800}}
 
+expect.set_options(timeout=20_000)  # two browsers and two databases may share one slow core
+
 
 @contextlib.contextmanager
 def started() -> Iterator[Browser]:
