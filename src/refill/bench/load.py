@@ -62,7 +62,7 @@ def prepare(load: Load) -> tuple[list[bytes], list[int]]:
 
 
 def _body(dice: random.Random, numbers: list[str]) -> str:
-    return f'{{"msisdn":"{dice.choice(numbers)}","amount":"50.00","currency":"CNY","reference":"{dice.getrandbits(64):016x}"}}'
+    return f'{{"msisdn":"{dice.choice(numbers)}","amount":"50.00","currency":"CNY","reference":"r{dice.getrandbits(64):016x}"}}'
 
 
 class Caller(asyncio.Protocol):

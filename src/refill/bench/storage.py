@@ -32,7 +32,7 @@ def bulks(dice: random.Random, rows: int, count: int) -> list[list[Row]]:
     again = round(rows * 0.02)
     for _ in range(count):
         bulk = [
-            (dice.choice(DIGITS), f"{dice.getrandbits(96):024x} {n}", f"{dice.getrandbits(64):016x}")
+            (dice.choice(DIGITS), f"{dice.getrandbits(96):024x} {n}", f"r{dice.getrandbits(64):016x}")
             for n in range(rows)
         ]
         if len(made) >= BULKS_AGO:
