@@ -87,6 +87,12 @@ class Supply(models.Model):
     supplier = models.TextField()
     cost_minor = models.BigIntegerField(null=True, blank=True)
     cost_bp = models.IntegerField(default=10_000, help_text="cost as basis points of the face value")
+    cost_currency = models.CharField(
+        max_length=3,
+        null=True,
+        blank=True,
+        help_text="in which the supplier bills; empty: the currency of the face value",
+    )
     priority = models.IntegerField(default=100)
     enabled = models.BooleanField(default=True)
 
