@@ -3,7 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from refill.catalogue import rates
+from refill.catalogue.rates import Rate, Rates, RateTooOld
 from refill.db import Statement, Tx
 from refill.errors import NotForSale
 from refill.money import Money, share
@@ -49,23 +52,35 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """That a supplier delivers an operator's credit, or one product of it, at a cost."""
+    """That a supplier delivers an operator's credit, or one product of it, at a cost, perhaps in a currency of its own."""
 
     operator: str
     product: str | None
     supplier: str
     cost_minor: int | None
     cost_bp: int
+    currency: str | None = None  # None: that of the face value
 
-    def cost(self, face: Money) -> Money:
-        """What the supplier takes for `face`."""
-        minor = self.cost_minor if self.cost_minor is not None else share(face.minor, self.cost_bp, 10_000)
-        return Money(minor, face.currency)
+    def is_abroad(self, face: Money) -> bool:
+        """Does the supplier bill in another currency?"""
+        return self.currency is not None and self.currency != face.currency
+
+    def cost(self, face: Money, rate: Rate | None = None) -> Money:
+        """What the supplier takes for `face`; `rate` is of its currency in ours, where it has one of its own."""
+        currency = face.currency if rate is None else rate.base
+        if self.cost_minor is not None:
+            return Money(self.cost_minor, currency)
+        if rate is not None:
+            return rate.turned().convert(face, self.cost_bp, 10_000)
+        return Money(share(face.minor, self.cost_bp, 10_000), currency)
 
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """One top-up, priced and routed. `cost` is None on our own network, where credit costs us nothing to buy."""
+    """One top-up, priced and routed. `cost` is None on our own network, where credit costs us nothing to buy.
+
+    rate: of the currency of the cost in the currency of the price, where they differ.
+    """
 
     operator: str
     product: str
@@ -75,14 +90,16 @@ class Quote:
     cost: Money | None
     days: int
     policy: str
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A supplier that can deliver, and what it takes."""
+    """A supplier that can deliver, what it takes, and at which rate that is our money, if it is in another currency."""
 
     supplier: str
     cost: Money | None
+    rate: Rate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +123,7 @@ class Catalogue:
     _operators: Mapping[str, Operator]
     _products: Mapping[str, tuple[Product, ...]]
     _supplies: Mapping[str, tuple[Supply, ...]]
+    rates: Rates = field(default_factory=Rates)
     _fixed: Mapping[tuple[str, str, int], Product] = field(init=False, repr=False)
     _by_id: Mapping[str, Product] = field(init=False, repr=False)
     _quotes: dict[tuple[str, int, str, str | None, int | None], Quote] = field(
@@ -133,19 +151,35 @@ class Catalogue:
         return found
 
     def quote(
-        self, operator: str, face: Money, *, product: str | None = None, commission_bp: int | None = None
+        self,
+        operator: str,
+        face: Money,
+        *,
+        at: datetime | None = None,
+        product: str | None = None,
+        commission_bp: int | None = None,
     ) -> Quote:
-        """The price of `face` and who delivers it; `commission_bp` are a partner's terms, None is retail. Raises NotForSale."""
+        """The price of `face` and who delivers it; `commission_bp` are a partner's terms, None is retail. Raises NotForSale.
+
+        at: the moment whose exchange rates count; needed where a supplier bills in another currency.
+        """
         key = (operator, face.minor, face.currency, product, commission_bp)
         quote = self._quotes.get(key)
         if quote is None:
-            quote = self._quote(operator, face, product, commission_bp)
+            quote = self._quote(operator, face, at, product, commission_bp)
+            if self._is_abroad(operator, face):
+                return quote  # rates run out: nothing to remember
             if len(self._quotes) >= _QUOTES_KEPT:
                 self._quotes.clear()
             self._quotes[key] = quote
         return quote
 
-    def _quote(self, operator: str, face: Money, product: str | None, commission_bp: int | None) -> Quote:
+    def _is_abroad(self, operator: str, face: Money) -> bool:
+        return any(supply.is_abroad(face) for supply in self._supplies.get(operator, ()))
+
+    def _quote(
+        self, operator: str, face: Money, at: datetime | None, product: str | None, commission_bp: int | None
+    ) -> Quote:
         sold_by = self.operator(operator)
         found = self._find(sold_by, face, product)
         if commission_bp is None:
@@ -154,7 +188,7 @@ class Catalogue:
             price = face.minor - share(face.minor, commission_bp, 10_000)
         if price <= 0:
             raise NotForSale(f"{face} is too little to be sold.")
-        route = self.routes(operator, found.id, face)[0]
+        route = self.routes(operator, found.id, face, at=at)[0]
         return Quote(
             operator,
             found.id,
@@ -164,6 +198,7 @@ class Catalogue:
             route.cost,
             found.days,
             found.policy,
+            route.rate,
         )
 
     def _find(self, operator: Operator, face: Money, product: str | None) -> Product:
@@ -188,18 +223,53 @@ class Catalogue:
     def _amounts(self, operator: str) -> Sequence[Money]:
         return [product.least for product in self._products.get(operator, ()) if product.kind == "fixed"]
 
-    def routes(self, operator: str, product: str, face: Money) -> tuple[Route, ...]:
-        """Every supplier that delivers it, the preferred one first. Raises NotForSale when nobody does."""
+    def routes(self, operator: str, product: str, face: Money, *, at: datetime | None = None) -> tuple[Route, ...]:
+        """Every supplier that delivers it, the preferred one first. Raises NotForSale when nobody does.
+
+        One that bills in another currency, whose rate `at` that moment is too old, is passed over; when no other is left,
+        that is the refusal (RateTooOld).
+        """
         if self.operator(operator).own_network:
             return (Route(HOME, None),)
-        routes = tuple(
-            Route(supply.supplier, supply.cost(face))
-            for supply in self._supplies.get(operator, ())
-            if supply.product is None or supply.product == product
-        )
+        routes: list[Route] = []
+        refusal: NotForSale = NotForSale(f"No supplier delivers {self.operator(operator).name_en} at present.")
+        for supply in self._supplies.get(operator, ()):
+            if supply.product is not None and supply.product != product:
+                continue
+            try:
+                rate = self._rate(supply, face, at)
+            except RateTooOld as too_old:
+                refusal = too_old
+            else:
+                routes.append(Route(supply.supplier, supply.cost(face, rate), rate))
         if not routes:
-            raise NotForSale(f"No supplier delivers {self.operator(operator).name_en} at present.")
-        return routes
+            raise refusal
+        return tuple(routes)
+
+    def _rate(self, supply: Supply, face: Money, at: datetime | None) -> Rate | None:
+        """The rate of the supplier's currency in ours; None where it bills in ours. Raises RateTooOld."""
+        if not supply.is_abroad(face):
+            return None
+        assert supply.currency is not None and at is not None, "a supplier abroad is paid at the rate of a moment"
+        return self.rates.at(supply.currency, face.currency, at)
+
+    def floats(self) -> set[tuple[str, str]]:
+        """Every supplier with the currencies in which it bills us."""
+        return {
+            (supply.supplier, supply.currency or operator.currency)
+            for operator in self._operators.values()
+            for supply in self._supplies.get(operator.id, ())
+        }
+
+    def without_rate(self, at: datetime) -> list[tuple[str, str]]:
+        """Pairs of a supplier's currency and ours that something on sale needs and that have no rate at this moment."""
+        pairs = {
+            (supply.currency, operator.currency)
+            for operator in self.operators()
+            for supply in self._supplies.get(operator.id, ())
+            if supply.currency is not None and supply.currency != operator.currency
+        }
+        return [pair for pair in sorted(pairs) if not self.rates.has(*pair, at)]
 
     def offers(self, operator: str) -> list[Offer]:
         """What a page shows for an operator, smallest face value first and spans last. Raises NotForSale."""
@@ -239,7 +309,7 @@ PRODUCTS = Statement("""
 
 SUPPLIES = Statement("""
     -- Who delivers what: of a product its own supplies before its operator's, then by priority
-    SELECT operator_id, product_id, supplier, cost_minor, cost_bp
+    SELECT operator_id, product_id, supplier, cost_minor, cost_bp, cost_currency
       FROM catalogue_supply WHERE enabled
      ORDER BY operator_id, priority, product_id NULLS LAST, id
 """)
@@ -262,6 +332,7 @@ async def load(tx: Tx) -> Catalogue:
         operators,
         {operator: tuple(some) for operator, some in products.items()},
         {operator: tuple(some) for operator, some in supplies.items()},
+        await rates.load(tx),
     )
 
 
