@@ -10,7 +10,7 @@ from refill.money import Money, share
 from refill.operators import Delivery
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.payments import Capture
-from refill.topup import states, store
+from refill.topup import pulse, states, store
 from refill.topup.order import Attempt, Dossier, Order
 from refill.topup.refund import back_to_float, fail, payer_capture, refund_to_source
 from refill.topup.send import Answered, never_heard
@@ -29,11 +29,13 @@ async def settle(trade: Trade, answers: Sequence[Answered]) -> None:
         for order_id, capture, fate in await store.captures_of(tx, list(changes.dossiers)):
             captures.setdefault(order_id, []).append((capture, fate))
         learnt: list[tuple[str, str | None]] = []
+        tally = pulse.Tally()
         for answer in answers:
-            _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt)
+            _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt, tally)
         await changes.save(tx)
         for number, operator in sorted(learnt, key=lambda pair: pair[0]):
             await numbers.learn_operator(tx, number, operator)
+        await pulse.add(tx, tally, changes.now)
 
     await trade.db.transaction(work)
 
@@ -44,6 +46,7 @@ def _settle_one(
     answer: Answered,
     captures: Sequence[tuple[Capture, str]],
     learnt: list[tuple[str, str | None]],
+    tally: pulse.Tally,
 ) -> None:
     dossier = changes.dossiers.get(answer.attempt.order_id)
     attempt = next((a for a in dossier.attempts if a.n == answer.attempt.n), None) if dossier else None
@@ -54,13 +57,39 @@ def _settle_one(
         if attempt.state == "refused" and isinstance(answer.outcome, Done):
             _late_success(changes, order, attempt, answer.outcome.reference)
         return
-    match _judge(trade, changes, attempt, answer):
+    judged = _judge(trade, changes, attempt, answer)
+    _count(tally, changes, order, attempt, judged, by_inquiry=answer.by_inquiry)
+    match judged:
         case Done(delivery):
             _delivered(changes, order, attempt, delivery, captures)
         case Refused() as no:
             _refused(changes, order, attempt, no, captures, learnt)
         case doubt:
             _unsure(changes, order, attempt, doubt)
+
+
+def _count(
+    tally: pulse.Tally,
+    changes: Changes,
+    order: Order,
+    attempt: Attempt,
+    judged: Outcome[Delivery],
+    *,
+    by_inquiry: bool,
+) -> None:
+    """What an answer says of the supplier; a doubt counts once, when the request itself was answered by it."""
+    took = changes.now - attempt.prepared_at
+    match judged:
+        case Done(delivery):
+            tally.add(attempt.supplier, order.operator, pulse.DONE, took, _cost(order, delivery))
+            if order.payment not in PAID_BACK:
+                paid_at = order.deadline - changes.rules.delivery_deadline if order.deadline else order.created_at
+                tally.add(attempt.supplier, order.operator, pulse.ARRIVED, changes.now - paid_at)
+        case Refused(reason, final=final):
+            against = not final and reason != EMPTY_FLOAT
+            tally.add(attempt.supplier, order.operator, pulse.REFUSED if against else pulse.DECLINED, took)
+        case _ if attempt.state == "prepared" and not by_inquiry:
+            tally.add(attempt.supplier, order.operator, pulse.UNKNOWN, took)
 
 
 def _judge(trade: Trade, changes: Changes, attempt: Attempt, answer: Answered) -> Outcome[Delivery]:
