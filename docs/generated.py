@@ -159,6 +159,14 @@ WHAT_A_CASE_MEANS = {
         "Our prepaid money at a supplier is used up; its orders wait and resume by themselves.",
         "Send the supplier money.",
     ),
+    "wrong_cost": (
+        "A supplier took more than was agreed, or bills in another currency than the catalogue says.",
+        "Compare with their price list: change the cost or the currency of the supply, or ask for the difference back.",
+    ),
+    "rate_old": (
+        "An exchange rate ran out, or was never told; what a supplier bills in that currency is not sold.",
+        "Tell the new rate on the page Exchange rates or with `refill rates tell`; the case closes by itself.",
+    ),
     "voucher_guessing": (
         "Wrong PINs of vouchers come from many sessions or addresses at once; each is locked out for an hour.",
         "Is a print file lost, or does a program try PINs? Withdraw what was lost; shut the addresses out at the edge.",

@@ -30,9 +30,11 @@ ROLES = {
     "cost": Role(),
     "discount": Role(),  # face value given below its price, by campaign
     "commission": Role(),  # face value given below its price, by partner
+    "fx": Role(),  # what changed from one currency into another: in each, what it took or gave
     "suspense": Role(),  # money that nobody can explain yet, by reason
     "disputes": Role(),  # what a payment firm holds back while a payer's bank decides
-    "loss": Role(),  # money that is gone: lost disputes
+    "loss": Role(),  # money that is gone: lost disputes, PINs that expired unsold
+    "stock": Role(),  # what PINs of an operator cost us, as long as they lie in our stock
     "breakage": Role(),
     "cash": Role(),
     "voucher": Role(floor=0),  # what we owe to the holders of vouchers: no more is redeemed than was sold

@@ -17,12 +17,29 @@ async def bear(tx: Tx, transition: str, orders: Sequence[Order], now: datetime) 
     terms: dict[tuple[object, ...], int] = {}
     placed = [
         terms.setdefault(
-            (o.payer, o.channel, o.operator, o.product, o.supplier, o.face, o.price, o.cost_minor, o.days, o.policy),
+            (
+                *(
+                    o.payer,
+                    o.channel,
+                    o.operator,
+                    o.product,
+                    o.supplier,
+                    o.face,
+                    o.price,
+                    o.cost_minor,
+                    o.days,
+                    o.policy,
+                ),
+                *(o.cost_currency, o.rate_num, o.rate_den, o.limited),
+            ),
             len(terms) + 1,
         )
         for o in orders
     ]
-    payers, channels, operators, products, suppliers, faces, prices, costs, days, policies = zip(*terms, strict=True)
+    payers, channels, operators, products, suppliers, faces, prices, costs, days, policies, *more = zip(
+        *terms, strict=True
+    )
+    cost_currencies, rate_nums, rate_dens, limited = more
     tx.ask(
         sql.BEAR,
         now=now,
@@ -51,4 +68,8 @@ async def bear(tx: Tx, transition: str, orders: Sequence[Order], now: datetime) 
         costs=costs,
         days=days,
         policies=policies,
+        costcurrencies=cost_currencies,
+        ratenums=rate_nums,
+        ratedens=rate_dens,
+        limiteds=limited,
     )

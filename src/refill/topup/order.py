@@ -5,7 +5,7 @@ from datetime import datetime
 
 import msgspec
 
-from refill.money import Money
+from refill.money import Money, share
 from refill.numbers import Msisdn
 
 
@@ -64,6 +64,10 @@ class Order(msgspec.Struct, frozen=True):
     parks: int = 0
     reason: str = ""
     fence: int = 0  # counts leases: who holds an older one was overtaken
+    cost_currency: str | None = None  # of the supplier's bill, where that is not the currency of the price
+    rate_num: int | None = None  # then the rate, frozen: so many minor units of the price's currency …
+    rate_den: int | None = None  # … are so many of the supplier's
+    limited: bool | None = None  # limits count it
     replayed: bool = False
 
     def but(self, **changes: object) -> "Order":
@@ -75,6 +79,19 @@ class Order(msgspec.Struct, frozen=True):
         """The id of the partner whose float pays, or None for a person who pays by a payment method."""
         kind, _, owner = self.payer.partition(":")
         return owner if kind == "partner" else None
+
+    @property
+    def cost(self) -> Money | None:
+        """What was agreed with the supplier, in its currency; None on our own network."""
+        if self.cost_minor is None:
+            return None
+        return Money(self.cost_minor, self.cost_currency or self.price.currency)
+
+    def in_price(self, cost_minor: int) -> int:
+        """What of the supplier's money is in the currency of the price, at the frozen rate, rounded half to even."""
+        if self.rate_num is None or self.rate_den is None:
+            return cost_minor
+        return share(cost_minor, self.rate_num, self.rate_den)
 
     @property
     def waiting_minor(self) -> int:

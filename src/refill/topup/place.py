@@ -13,6 +13,7 @@ from refill.ids import cell_of_id
 from refill.operators import home
 from refill.topup import sql, store
 from refill.topup.birth import bear
+from refill.topup.exchange import frozen
 from refill.topup.order import Ask, Order
 from refill.topup.trade import Trade
 
@@ -264,7 +265,8 @@ async def _quote(tx: Tx, trade: Trade, lines: Sequence[_Line], subscribers: Mapp
 
 def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | None) -> Quote:
     """The product and price of an ask. Raises NotForSale or PriceTooHigh."""
-    quote = trade.shelf.catalogue.quote(operator, ask.face, product=ask.product, commission_bp=ask.commission_bp)
+    catalogue, now = trade.shelf.catalogue, trade.world.db_now()
+    quote = catalogue.quote(operator, ask.face, at=now, product=ask.product, commission_bp=ask.commission_bp)
     if quote.supplier == home.NAME:
         if subscriber is None:
             raise NotForSale("This number is not on that network.")
@@ -376,7 +378,7 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
     ask, quote = line.ask, line.quote
     assert quote is not None
     sold, held = line.sold, ask.payer.startswith("partner:")
-    return Order(
+    order = Order(
         ask.id,
         cell_of_id(ask.id),
         ask.payer,
@@ -402,6 +404,7 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
         captured_minor=quote.price.minor if held else 0,
         delivered_minor=quote.face.minor if sold else 0,
     )
+    return order if quote.rate is None else frozen(order, quote.rate)
 
 
 # ------------------------------------------------------------------ repeats

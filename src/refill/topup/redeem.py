@@ -14,6 +14,7 @@ from refill.operators import home
 from refill.payments import Capture
 from refill.topup import store
 from refill.topup.birth import bear
+from refill.topup.exchange import frozen
 from refill.topup.order import Ask, Order, Payment, payment_reference
 from refill.topup.pay import keep_captures
 from refill.topup.place import quote_for
@@ -142,7 +143,7 @@ def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
     wish = Ask(ask.id, ask.payer, ask.channel, ask.msisdn, ask.number, value, commission_bp=0)
     quote = quote_for(trade, wish, line.operator, line.subscriber)
     at_home = quote.supplier == home.NAME
-    return Order(
+    order = Order(
         ask.id,
         cell_of_id(ask.id),
         ask.payer,
@@ -166,6 +167,7 @@ def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
         captured_minor=quote.price.minor,
         delivered_minor=quote.face.minor if at_home else 0,
     )
+    return order if quote.rate is None else frozen(order, quote.rate)
 
 
 async def _give(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from refill.money import Money
 from refill.operators import Delivery, Recharge
 from refill.outcome import NOT_FOUND, Outcome, Unknown
 from refill.topup import states
@@ -69,5 +68,4 @@ def never_heard(outcome: Outcome[Delivery]) -> bool:
 
 def recharge_of(order: Order, attempt: Attempt, msisdn: str, send_before: datetime) -> Recharge:
     """What we ask a supplier for."""
-    cost = None if order.cost_minor is None else Money(order.cost_minor, order.face.currency)
-    return Recharge(attempt.request_id, msisdn, order.face, order.operator, order.product, send_before, cost)
+    return Recharge(attempt.request_id, msisdn, order.face, order.operator, order.product, send_before, order.cost)

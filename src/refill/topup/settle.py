@@ -11,6 +11,7 @@ from refill.operators import Delivery
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.payments import Capture
 from refill.topup import pulse, states, store
+from refill.topup.exchange import cost_legs, cost_of, open_floats, watch_cost
 from refill.topup.order import Attempt, Dossier, Order
 from refill.topup.refund import back_to_float, fail, payer_capture, refund_to_source
 from refill.topup.send import Answered, never_heard
@@ -32,6 +33,7 @@ async def settle(trade: Trade, answers: Sequence[Answered]) -> None:
         tally = pulse.Tally()
         for answer in answers:
             _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt, tally)
+        await open_floats(tx, changes.entries, changes)
         await changes.save(tx)
         for number, operator in sorted(learnt, key=lambda pair: pair[0]):
             await numbers.learn_operator(tx, number, operator)
@@ -81,7 +83,7 @@ def _count(
     took = changes.now - attempt.prepared_at
     match judged:
         case Done(delivery):
-            tally.add(attempt.supplier, order.operator, pulse.DONE, took, _cost(order, delivery))
+            tally.add(attempt.supplier, order.operator, pulse.DONE, took, cost_of(order, delivery).minor)
             if order.payment not in PAID_BACK:
                 paid_at = order.deadline - changes.rules.delivery_deadline if order.deadline else order.created_at
                 tally.add(attempt.supplier, order.operator, pulse.ARRIVED, changes.now - paid_at)
@@ -113,39 +115,39 @@ def _judge(trade: Trade, changes: Changes, attempt: Attempt, answer: Answered) -
 def _delivered(
     changes: Changes, order: Order, attempt: Attempt, delivery: Delivery, captures: Sequence[tuple[Capture, str]]
 ) -> None:
-    cost = _cost(order, delivery)
-    changes.keep_attempt(
-        replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
-    )
     if order.payment in PAID_BACK:
         _late_success(changes, order, attempt, delivery)
-    elif delivery.face.minor >= order.face.minor:
+        return
+    cost = _take_cost(changes, order, attempt, delivery)
+    if delivery.face.minor >= order.face.minor:
         _book_sale(changes, order, "delivered", order.waiting_minor, cost)
         changes.move(order.id, "delivered", delivery="delivered", delivered_minor=order.face.minor)
     else:
         _partly_delivered(changes, order, delivery.face.minor, cost, captures)
 
 
-def _cost(order: Order, delivery: Delivery) -> int:
-    """What they took; where they do not tell it in the order's currency, the part of the agreed cost that fits."""
-    if delivery.cost and delivery.cost.currency == order.price.currency:
-        return delivery.cost.minor
-    return share(order.cost_minor or 0, delivery.face.minor, order.face.minor)
+def _take_cost(changes: Changes, order: Order, attempt: Attempt, delivery: Delivery) -> Money:
+    """What they took, kept with the attempt that is done."""
+    cost = cost_of(order, delivery)
+    watch_cost(changes, order, attempt, delivery)
+    changes.keep_attempt(
+        replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost.minor)
+    )
+    return cost
 
 
-def _book_sale(changes: Changes, order: Order, step: str, price_minor: int, cost_minor: int, source: str = "") -> None:
-    currency = order.price.currency
+def _book_sale(changes: Changes, order: Order, step: str, price_minor: int, cost: Money, source: str = "") -> None:
     changes.entries.append(
         ledger.Entry.of(
             f"{order.id}.{step}",
-            (source or owner_account(order), f"sales:topup/{currency}", price_minor),
-            (f"cost:topup/{currency}", f"float:{order.supplier}/{currency}", cost_minor),
+            (source or owner_account(order), f"sales:topup/{order.price.currency}", price_minor),
+            *cost_legs(order, order.supplier, cost),
         )
     )
 
 
 def _partly_delivered(
-    changes: Changes, order: Order, face_minor: int, cost: int, captures: Sequence[tuple[Capture, str]]
+    changes: Changes, order: Order, face_minor: int, cost: Money, captures: Sequence[tuple[Capture, str]]
 ) -> None:
     earned = min(share(order.price.minor, face_minor, order.face.minor), order.waiting_minor)
     back = order.waiting_minor - earned
@@ -171,21 +173,13 @@ def _partly_delivered(
 
 def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: Delivery) -> None:
     """Delivered after all. A refund that has not left is cancelled, if they delivered the whole; else a person decides."""
-    cost = _cost(order, delivery)
-    changes.keep_attempt(
-        replace(attempt, state="done", inquire_at=None, their_id=delivery.supplier_reference, cost_minor=cost)
-    )
+    cost = _take_cost(changes, order, attempt, delivery)
     dossier = changes.dossiers[order.id]
     if order.delivery not in ("unknown", "failed") or order.payment not in PAID_BACK or dossier.open_attempt:
         says = "A supplier delivered an attempt that was refused before; the order went on without it."
         changes.troubles.append(Case("late_success", order.id, says, order.face))
-        currency = order.price.currency
-        changes.entries.append(
-            ledger.Entry.of(
-                f"{order.id}.extra.{attempt.n}",
-                (f"cost:topup/{currency}", f"float:{attempt.supplier}/{currency}", cost),
-            )
-        )
+        legs = cost_legs(order, attempt.supplier, cost)
+        changes.entries.append(ledger.Entry.of(f"{order.id}.extra.{attempt.n}", *legs))
         changes.remark(order.id, "late_delivery", attempt.n, "delivered after a definite no")
         return
     whole = delivery.face.minor >= order.face.minor

@@ -45,14 +45,15 @@ BEAR = Statement("""
       INSERT INTO topup_order (cell, id, payer, channel, number, operator, product, supplier, face_minor, face_currency,
                                price_minor, currency, cost_minor, days, policy, reference, payment, delivery,
                                captured_minor, delivered_minor, created_at, expires_at, deadline, final_at, valid_until,
-                               wake_at, due)
+                               wake_at, due, cost_currency, rate_num, rate_den, limited)
       SELECT cell, id, (:payers::text[])[term], (:channels::text[])[term], number, (:operators::text[])[term],
              (:products::text[])[term], (:suppliers::text[])[term], (:faces::bigint[])[term],
              (:facecurrencies::text[])[term], (:prices::bigint[])[term], (:currencies::text[])[term],
              (:costs::bigint[])[term], (:days::smallint[])[term], (:policies::text[])[term], reference, :payment,
              :delivery, CASE WHEN :payment = 'unpaid' THEN 0 ELSE (:prices::bigint[])[term] END,
              CASE WHEN :delivery = 'delivered' THEN (:faces::bigint[])[term] ELSE 0 END, :now, :expires, :deadline, :final,
-             valid, :wake::timestamptz, coalesce(:wake, :expires)
+             valid, :wake::timestamptz, coalesce(:wake, :expires), (:costcurrencies::text[])[term],
+             (:ratenums::bigint[])[term], (:ratedens::bigint[])[term], (:limiteds::boolean[])[term]
         FROM unnest(:cells::smallint[], :ids::text[], :numbers::text[], :references::text[], :valids::timestamptz[],
                     :terms::smallint[])
           AS t (cell, id, number, reference, valid, term)
@@ -64,7 +65,7 @@ _ORDER = """
     o.id, o.cell, o.payer, o.channel, o.number, o.operator, o.product, o.supplier, o.face_minor, o.face_currency,
     o.price_minor, o.currency, o.cost_minor, o.days, o.policy, o.reference, o.payment, o.delivery, o.created_at,
     o.expires_at, o.deadline, o.final_at, o.valid_until, o.wake_at, o.captured_minor, o.refunded_minor,
-    o.delivered_minor, o.attempts, o.parks, o.reason, o.fence
+    o.delivered_minor, o.attempts, o.parks, o.reason, o.fence, o.cost_currency, o.rate_num, o.rate_den, o.limited
 """
 
 FIND = Statement(f"""
