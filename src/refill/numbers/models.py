@@ -11,6 +11,9 @@ class Number(models.Model):
     number = models.TextField()
     sealed = models.BinaryField()
     learned_operator = models.TextField(null=True)
+    learned_at = models.DateTimeField(null=True)
+    disowned_operator = models.TextField(null=True)
+    disowned_at = models.DateTimeField(null=True)
     first_seen = models.DateTimeField()
 
     class Meta:

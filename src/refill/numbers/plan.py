@@ -16,6 +16,18 @@ CHINA: Final = {prefix: operator for operator, prefixes in _ISSUED.items() for p
 # Sold by virtual operators over another's network: their credit is not the network's, so there is nothing to hint.
 VIRTUAL: Final = frozenset(("162", "165", "167", "170", "171"))
 
+# Mobile country and network codes (ITU-T E.212) of the same operators, as look-ups name them.
+NETWORKS: Final = {
+    network: operator
+    for operator, networks in {
+        CMCC: "46000 46002 46004 46007 46008",
+        CUNICOM: "46001 46006 46009",
+        CTCC: "46003 46005 46011",
+        CBN: "46015",
+    }.items()
+    for network in networks.split()
+}
+
 
 def hint(digits: str) -> str | None:
     """The operator that a Chinese number such as "8613800138000" was issued to; None when the prefix does not tell."""

@@ -86,7 +86,9 @@ async def learned(tx: Tx, number_ids: Sequence[str]) -> dict[str, str]:
 
 
 ERASE = Statement("""
-    -- Destroy a person's number; orders keep its index, which nobody can read back
+    -- Destroy a person's number and what we were told of it; orders keep its index, which nobody can read back
+    WITH told AS (DELETE FROM numbers_lookup WHERE cell = :cell::smallint AND number = :number::text),
+         decided AS (DELETE FROM numbers_override WHERE cell = :cell::smallint AND number = :number::text)
     DELETE FROM numbers_number WHERE cell = :cell::smallint AND number = :number::text
 """)
 
