@@ -16,6 +16,8 @@ OURS = (
     "refill.accounts",
     "refill.cards",
     "refill.vouchers",
+    "refill.stock",
+    "refill.notify",
     "refill.catalogue",
     "refill.ledger",
     "refill.inbox",
