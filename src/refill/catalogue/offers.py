@@ -253,23 +253,22 @@ class Catalogue:
         assert supply.currency is not None and at is not None, "a supplier abroad is paid at the rate of a moment"
         return self.rates.at(supply.currency, face.currency, at)
 
-    def floats(self) -> set[tuple[str, str]]:
-        """Every supplier with the currencies in which it bills us."""
-        return {
-            (supply.supplier, supply.currency or operator.currency)
-            for operator in self._operators.values()
-            for supply in self._supplies.get(operator.id, ())
-        }
+    def billed(self) -> dict[str, set[str]]:
+        """The currencies in which each supplier bills us."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for operator in self._operators.values():
+            for supply in self._supplies.get(operator.id, ()):
+                found[supply.supplier].add(supply.currency or operator.currency)
+        return found
 
-    def without_rate(self, at: datetime) -> list[tuple[str, str]]:
-        """Pairs of a supplier's currency and ours that something on sale needs and that have no rate at this moment."""
-        pairs = {
+    def abroad(self) -> set[tuple[str, str]]:
+        """Pairs of a supplier's currency and ours that something on sale needs a rate for."""
+        return {
             (supply.currency, operator.currency)
             for operator in self.operators()
             for supply in self._supplies.get(operator.id, ())
             if supply.currency is not None and supply.currency != operator.currency
         }
-        return [pair for pair in sorted(pairs) if not self.rates.has(*pair, at)]
 
     def offers(self, operator: str) -> list[Offer]:
         """What a page shows for an operator, smallest face value first and spans last. Raises NotForSale."""

@@ -6,11 +6,12 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
-from refill.db import Statement, Tx
+from refill.cases import Case, close, raise_cases
+from refill.db import Database, Statement, Tx
 from refill.errors import BadInput, CannotHappen, NotForSale
 from refill.money import EXPONENT, Money, share
 
@@ -265,3 +266,36 @@ async def listing(tx: Tx, most: int = 200) -> list[Told]:
 async def load(tx: Tx) -> Rates:
     """The rates as they stand."""
     return Rates(Rate(*row) for row in await tx.rows(IN_FORCE))
+
+
+# ------------------------------------------------------------------ rates that run out
+
+WARN = timedelta(hours=2)
+
+
+class Watch:
+    """Tells staff which rates run out, and closes their cases when there is a new one; quiet as long as nothing changes."""
+
+    def __init__(self) -> None:
+        self._told: tuple[set[tuple[str, str]], set[tuple[str, str]]] | None = None
+
+    async def look(self, db: Database, rates: Rates, needed: set[tuple[str, str]], now: datetime) -> None:
+        """One look at the pairs that something on sale needs."""
+        old = {pair for pair in needed if not (rates.has(*pair, now) and rates.has(*pair, now + WARN))}
+        if self._told == (needed, old):
+            return
+        troubles = [
+            Case(
+                "rate_old", f"{base}/{quote}", f"No exchange rate {base}/{quote} is told for the next hours; tell one."
+            )
+            for base, quote in sorted(old)
+        ]
+        healed = [Case("rate_old", f"{base}/{quote}", "").id for base, quote in sorted(needed - old)]
+
+        async def work(tx: Tx) -> None:
+            await raise_cases(tx, troubles, now)
+            await close(tx, healed, "a new rate was told", now)
+
+        if needed:
+            await db.transaction(work)
+        self._told = needed, old

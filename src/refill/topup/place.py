@@ -11,7 +11,7 @@ from refill.db import Asked, Tx
 from refill.errors import BadInput, NotEnough, NotForSale, OtherContent, PriceTooHigh, RefillError
 from refill.ids import cell_of_id
 from refill.operators import home
-from refill.topup import sql, store
+from refill.topup import sql, store, tell
 from refill.topup.birth import bear
 from refill.topup.exchange import frozen
 from refill.topup.order import Ask, Order
@@ -125,7 +125,7 @@ async def _place_together(
     seen_before = await _claim(tx, batch, wanted, claimed)
     await _find_own(tx, [line for line in batch if again or seen_before or not line.names], replayed=not again)
     fresh = [line for line in batch if line.answer is None and line.first is None]
-    await _quote(tx, trade, fresh, cards.reached(await subscribers))
+    await _quote(tx, trade, fresh, cards.reached(await subscribers), now)
     for line in fresh:
         line.answer = line.answer or floats.refused.get(line.ask.id)
     placed = [line for line in fresh if line.answer is None]
@@ -243,7 +243,9 @@ async def _release(tx: Tx, lines: Sequence[_Line]) -> None:
 # ------------------------------------------------------------------ what it costs
 
 
-async def _quote(tx: Tx, trade: Trade, lines: Sequence[_Line], subscribers: Mapping[str, Subscriber]) -> None:
+async def _quote(
+    tx: Tx, trade: Trade, lines: Sequence[_Line], subscribers: Mapping[str, Subscriber], now: datetime
+) -> None:
     """Finds operator, product and price of each ask."""
     strangers = [line.ask.number for line in lines if line.ask.number not in subscribers and not line.ask.operator]
     learned = await numbers.learned(tx, strangers) if strangers else {}
@@ -257,16 +259,16 @@ async def _quote(tx: Tx, trade: Trade, lines: Sequence[_Line], subscribers: Mapp
                 operator = ask.operator or learned.get(ask.number) or numbers.hint(ask.msisdn.digits)
             if operator is None:
                 raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
-            line.quote = quote_for(trade, ask, operator, line.subscriber)
+            line.quote = quote_for(trade, ask, operator, line.subscriber, now)
             line.sold = line.quote.supplier == home.NAME and ask.payer.startswith("partner:")
         except RefillError as refusal:
             line.answer = refusal
 
 
-def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | None) -> Quote:
+def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | None, now: datetime) -> Quote:
     """The product and price of an ask. Raises NotForSale or PriceTooHigh."""
-    catalogue, now = trade.shelf.catalogue, trade.world.db_now()
-    quote = catalogue.quote(operator, ask.face, at=now, product=ask.product, commission_bp=ask.commission_bp)
+    on_sale = trade.shelf.catalogue
+    quote = on_sale.quote(operator, ask.face, at=now, product=ask.product, commission_bp=ask.commission_bp)
     if quote.supplier == home.NAME:
         if subscriber is None:
             raise NotForSale("This number is not on that network.")
@@ -369,6 +371,7 @@ async def _bear(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> 
         born.setdefault(BIRTHS[order.payment, order.delivery], []).append(order)
     for transition, orders in born.items():
         await bear(tx, transition, orders, now)
+    tell.born(tx, trade.listeners, born.get("sold", ()), now)
 
 
 BIRTHS = {("captured", "delivered"): "sold", ("captured", "ready"): "held", ("unpaid", "quoted"): "placed"}

@@ -141,7 +141,7 @@ def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
         raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
     # A card of 50 is 50 on the phone: no discount, for it was given when the card was sold.
     wish = Ask(ask.id, ask.payer, ask.channel, ask.msisdn, ask.number, value, commission_bp=0)
-    quote = quote_for(trade, wish, line.operator, line.subscriber)
+    quote = quote_for(trade, wish, line.operator, line.subscriber, now)
     at_home = quote.supplier == home.NAME
     order = Order(
         ask.id,

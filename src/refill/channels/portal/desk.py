@@ -118,7 +118,7 @@ def quote(operator: str, product: str, typed_face: str) -> Quote:
     """The price of one choice as it is now. Raises NotAnAmount, NotForSale."""
     catalogue = bridge.trade().shelf.catalogue
     face = amount(typed_face, catalogue.operator(operator).currency)
-    return catalogue.quote(operator, face, product=product or None)
+    return catalogue.quote(operator, face, at=bridge.trade().world.db_now(), product=product or None)
 
 
 def new_wish(name: str, msisdn: Msisdn, operator: str, product: str, typed_face: str) -> Wish:
@@ -242,7 +242,7 @@ def weigh(pin: Pin, by: Sequence[str]) -> Voucher:
 
 def takes(operator: str, face: Money) -> None:
     """Whether this operator has such an amount on sale. Raises NotForSale."""
-    bridge.trade().shelf.catalogue.quote(operator, face)
+    bridge.trade().shelf.catalogue.quote(operator, face, at=bridge.trade().world.db_now())
 
 
 def redeem(guest: str, pin: Pin, msisdn: Msisdn | None, operator: str, by: Sequence[str]) -> Order:
