@@ -6,19 +6,19 @@ import re
 import sys
 import tokenize
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
-from types import ModuleType, UnionType
-from typing import Any, Union, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
-from refill import cases, errors
+from refill import cases
 from refill.app import port_settings
 from refill.cards import states as card_states
-from refill.channels.machines import batcher, body, json, keys, lane, limits, problem
-from refill.channels.partner_api import app, health, look, topups
-from refill.errors import RefillError
+from refill.channels.machines import openapi
+from refill.channels.partner_api import app, health, problems
+from refill.channels.partner_api import table as table_
 from refill.ledger.accounts import ROLES
 from refill.settings import PREFIX, READERS, Settings, read_settings
 from refill.simulators.operator import WHAT_HAPPENS
@@ -242,53 +242,22 @@ def stages() -> str:
 
 # ------------------------------------------------------------------ api.md
 
-PLACES = (errors, body, json, keys, lane, limits, batcher, problem, topups, look, app)
-NOT_FOR_CLIENTS = {"error", "illegal_transition", "not_verified"}
+NOTHING: Any = None  # where only what is declared is asked for
 
 
 def routes() -> str:
-    """Every address, with the first line of what its handler says."""
+    """Every address, from the table that the routes come from."""
 
     def rows() -> Iterator[tuple[str, ...]]:
-        yield _hot("POST", "/v1/topups", topups.TopUps.one)
-        yield _hot("POST", "/v1/topups/bulk", topups.TopUps.many)
-        nothing: Any = None
-        for route in look.look_routes(nothing, nothing):
-            method = next(iter(route.methods - {"HEAD"}))
-            yield code(f"{method} {route.path}"), _scope(route.endpoint), _after_colon(route.endpoint)
+        for each in table_.operations(NOTHING):
+            yield code(f"{each.method} {each.path}"), code(each.scope), each.says.en
 
     return table("address|scope|what it does", rows())
 
 
-WHAT_A_LOOK_SHOWS = {
-    "topup": "one top-up by our id",
-    "by_reference": "one top-up by your own name for it (`?reference=…`)",
-    "balance": "what is left of your float",
-    "operators": "what is on sale, at your prices",
-    "number": "what a number tells by itself; `operator` is a hint, because numbers are ported",
-    "subscriber": "balance and validity on our own network",
-}
-
-
-def _hot(method: str, path: str, handler: Callable[..., Any]) -> tuple[str, ...]:
-    return code(f"{method} {path}"), code(topups.SCOPE), (handler.__doc__ or "").partition(": ")[2].rstrip(".")
-
-
-def _scope(handler: Callable[..., Any]) -> str:
-    """The scope that a reading route asks for, from its own source."""
-    found = re.search(r'_caller\(request, "(\w+)"\)', inspect.getsource(handler))
-    assert found is not None
-    return code(found[1])
-
-
-def _after_colon(handler: Callable[..., Any]) -> str:
-    return WHAT_A_LOOK_SHOWS[handler.__name__]
-
-
 def bodies() -> str:
     """Every structure that is sent or answered."""
-    shapes = [topups.TopUpAsk, topups.TopUp, topups.BulkAsk, topups.Bulk, topups.Row, problem.Problem]
-    shapes += [look.Balance, look.Operator, look.Offer, look.Number, look.Subscriber, look.Bucket]
+    shapes = with_parts(openapi.shapes_of(table_.operations(NOTHING)))
     parts = []
     for shape in shapes:
         rows = (
@@ -296,6 +265,25 @@ def bodies() -> str:
         )
         parts.append(f"### {shape.__name__}\n\n{inspect.getdoc(shape)}\n\n{table('field|type|', rows)}")
     return "\n".join(parts)
+
+
+def with_parts(shapes: list[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
+    """Structures, and those that they are made of."""
+    found: dict[type[msgspec.Struct], None] = {}
+
+    def take(type_: Any) -> None:
+        if inspect.isclass(type_) and issubclass(type_, msgspec.Struct):
+            if type_ not in found:
+                found[type_] = None
+                for field in msgspec.structs.fields(type_):
+                    take(field.type)
+            return
+        for each in get_args(type_):
+            take(each)
+
+    for shape in shapes:
+        take(shape)
+    return list(found)
 
 
 def _type(field: Any) -> str:
@@ -311,7 +299,10 @@ def _kind(type_: Any) -> str:
     if hasattr(type_, "__metadata__"):
         most = next((meta.max_length for meta in type_.__metadata__ if meta.max_length), None)
         return _kind(type_.__origin__) + (f", at most {most}" if most else "")
+    if origin is Literal:
+        return " or ".join(code(each) for each in get_args(type_))
     names = {str: "string", int: "number", bool: "true or false", datetime: "time (RFC 3339, UTC)", type(None): "null"}
+    names[date] = "day (2026-11-22)"
     return names.get(type_) or f"[{type_.__name__}](#{type_.__name__.lower()})"
 
 
@@ -324,24 +315,9 @@ def _presence(shape: type, field: Any) -> str:
 
 def refusals() -> str:
     """Every refusal that a client may meet, by code."""
-    found: dict[str, type[RefillError]] = {}
-    for module in PLACES:
-        for error in _errors(module):
-            if error.code not in NOT_FOR_CLIENTS and not (error.code in found and issubclass(error, found[error.code])):
-                found[error.code] = error
-
-    def rows() -> Iterator[tuple[str, ...]]:
-        for name, error in sorted(found.items(), key=lambda pair: (pair[1].status, pair[0])):
-            again = "yes" if error.retryable else "no"
-            yield code(name), str(error.status), again, " ".join((inspect.getdoc(error) or "").split())
-
-    return table("code|status|retryable|meaning", rows())
-
-
-def _errors(module: ModuleType) -> Iterator[type[RefillError]]:
-    for value in vars(module).values():
-        if inspect.isclass(value) and issubclass(value, RefillError) and value.__module__ == module.__name__:
-            yield value
+    told = problems.catalogue(table_.operations(NOTHING), app.WrongAddress, app.WrongMethod)
+    rows = ((code(r.code), str(r.status), "yes" if r.retryable else "no", r.title.en + ".") for r in told.values())
+    return table("code|status|retryable|meaning", rows)
 
 
 def watching() -> str:

@@ -13,14 +13,18 @@ from refill.ledger.book import (
     post,
     wallet_moves,
 )
-from refill.ledger.stripes import Stripes, StripesLow, base_of, gather, owner_of, set_floor, split, standing
+from refill.ledger.moves import KINDS, Move, Span, moves, moves_of, spans
+from refill.ledger.stripes import Stripes, StripesLow, base_of, gather, owner_of, set_floor, split, standing, standings
 
 __all__ = [
+    "KINDS",
     "POSTED",
     "Account",
     "Entry",
+    "Move",
     "Posted",
     "Refusal",
+    "Span",
     "Stripes",
     "StripesLow",
     "Transfer",
@@ -29,11 +33,15 @@ __all__ = [
     "cell_of_account",
     "entries_of",
     "gather",
+    "moves",
+    "moves_of",
     "open_accounts",
     "owner_of",
     "post",
     "set_floor",
+    "spans",
     "split",
     "standing",
+    "standings",
     "wallet_moves",
 ]

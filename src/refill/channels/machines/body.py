@@ -5,7 +5,7 @@ from typing import ClassVar
 from starlette.types import Receive
 
 from refill.channels.machines.json import BODY_LIMIT_BYTES
-from refill.errors import RefillError
+from refill.errors import BadInput, RefillError
 
 # A client that is still sending does not hear an answer: so we listen a while longer than we read.
 HEARING = 16
@@ -17,6 +17,13 @@ class TooLarge(RefillError):
     code = "too_large"
     status = 413
     headers: ClassVar[dict[str, str]] = {"Connection": "close"}
+
+
+class WrongForm(BadInput):
+    """The body arrives in a form that this address does not read."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 class Gone(RefillError):

@@ -13,7 +13,10 @@ _FIRST_SENTENCE = re.compile(r"[^.;]*")
 
 
 class Problem(msgspec.Struct):
-    """`certainty` is `final` when nothing happened for sure, `unknown` when only asking again, with the same key, tells."""
+    """`certainty` is `final` when nothing happened for sure, `unknown` when only asking again, with the same key, tells.
+
+    `type` is the address of a page here that says what happened and what to do next.
+    """
 
     type: str
     title: str
@@ -28,8 +31,8 @@ def problem_of(error: RefillError) -> Problem:
     """The error as its client reads it; a long run of digits never gets in, whoever typed it into whatever field."""
     unknown = "unknown" if error.status >= 500 else "final"
     return Problem(
-        type=f"urn:refill:problem:{error.code}",
-        title=_title(type(error)),
+        type=f"/problems/{error.code}",
+        title=title_of(type(error)),
         status=error.status,
         detail=_LONG_NUMBER.sub("…", str(error)),
         code=error.code,
@@ -57,7 +60,8 @@ def where(error: BaseException) -> str:
 _titles: dict[type[RefillError], str] = {}
 
 
-def _title(kind: type[RefillError]) -> str:
+def title_of(kind: type[RefillError]) -> str:
+    """The first sentence of what a class of refusals says of itself."""
     if kind not in _titles:
         match = _FIRST_SENTENCE.match(kind.__doc__ or kind.code)
         _titles[kind] = match[0].strip() if match else kind.code

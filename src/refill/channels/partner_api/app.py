@@ -1,5 +1,6 @@
-"""The partner API as one ASGI application: two hot routes in a lane of their own, the rest in Starlette."""
+"""The partner API as one ASGI application: two hot routes in a lane of their own, the rest from the table in Starlette."""
 
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -8,12 +9,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from refill.accounts import KeyRing
 from refill.channels.machines.lane import Broken, Lane, refusal
 from refill.channels.machines.limits import TokenBuckets
+from refill.channels.machines.operation import routes_of
+from refill.channels.partner_api.developers import developers_routes
 from refill.channels.partner_api.health import health_routes
-from refill.channels.partner_api.look import look_routes
+from refill.channels.partner_api.table import operations
 from refill.channels.partner_api.topups import Place, TopUps
 from refill.errors import RefillError
 from refill.topup import flow
@@ -65,18 +69,49 @@ class PartnerApi(Lane):
             yield
             await self.close()
 
+        every = operations(trade)
         rest = Starlette(
-            routes=[*look_routes(trade, keyring), *health_routes(trade, keyring, topups), *also],
+            routes=[
+                *routes_of(every, keyring),
+                *developers_routes(every, trade.public_url, WrongAddress, WrongMethod),
+                *health_routes(trade, keyring, topups),
+                *also,
+            ],
             exception_handlers={RefillError: _refused, HTTPException: _http, Exception: _broken},
             lifespan=lifespan,
         )
         rest.router.redirect_slashes = False
-        super().__init__({"/v1/topups": topups.one, "/v1/topups/bulk": topups.many}, rest)
+        super().__init__({"/v1/topups": topups.one, "/v1/topups/bulk": topups.many}, Named(rest, trade))
         self.topups = topups
 
     async def close(self) -> None:
         """Accepts no more top-ups and returns when those accepted have been answered."""
         await self.topups.close()
+
+
+class Named:
+    """Gives every request a name, `X-Request-Id`, in its answer: the caller's own, or ours."""
+
+    def __init__(self, app: ASGIApp, trade: Trade) -> None:
+        self._app = app
+        self._trade = trade
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        name = sent if _REQUEST_ID.fullmatch(sent) else self._trade.world.new_id("rq", 0).encode()
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", name)]}
+            await send(message)
+
+        await self._app(scope, receive, send_named)
+
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")
 
 
 def _response(error: RefillError) -> Response:

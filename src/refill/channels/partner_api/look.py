@@ -1,19 +1,20 @@
-"""What a partner may look up: its top-ups, its float, what is on sale, and what a number tells."""
+"""What a partner may look up: a top-up, its float, what is on sale, and what a number tells."""
 
 from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
-from starlette.requests import Request
+from msgspec import Meta
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from refill import catalogue as catalogue_
 from refill import ledger, numbers
-from refill.accounts import KeyRing, PartnerKey, float_account
+from refill.accounts import PartnerKey, float_account
 from refill.catalogue import Catalogue
-from refill.channels.machines.keys import needs, partner_of
-from refill.channels.partner_api.topups import shown
-from refill.errors import BadInput, NotFound
+from refill.channels.machines.operation import Answer, Call, Operation, Words, json_of
+from refill.channels.partner_api.cursors import read_cursor, write_cursor
+from refill.channels.partner_api.topups import TopUp, shown
+from refill.errors import NotANumber, NotFound
 from refill.ids import cell_of_id
 from refill.money import decimal_text
 from refill.topup import store
@@ -51,6 +52,43 @@ class Operator(msgspec.Struct):
     products: list[Offer]
 
 
+class Operators(msgspec.Struct):
+    """All networks whose credit is on sale, each with what it sells."""
+
+    operators: list[Operator]
+
+
+class Product(msgspec.Struct, omit_defaults=True):
+    """One denomination on sale, with the operator whose credit it is."""
+
+    product: str
+    operator: str
+    country: str
+    kind: str
+    face_value: str
+    currency: str
+    price: str | None = None
+    max_face_value: str | None = None
+    validity_days: int = 0
+
+
+class Products(msgspec.Struct):
+    """A page of what is on sale."""
+
+    products: list[Product]
+    next: str | None
+
+
+class ProductsWanted(msgspec.Struct):
+    """Which products to show."""
+
+    operator: str | None = None
+    country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | None = None
+    kind: Literal["fixed", "range"] | None = None
+    cursor: str | None = None
+    limit: Annotated[int, Meta(ge=1, le=500)] = 100
+
+
 class Number(msgspec.Struct):
     """What a number tells by itself: `operator` is a hint, because numbers are ported."""
 
@@ -82,66 +120,77 @@ class Subscriber(msgspec.Struct):
 
 
 class Looks:
-    """The reading routes. Every one of them starts with whose key it is: another partner's order is not there at all."""
+    """The reading routes. Every one of them knows whose key it is: another partner's top-up is not there at all."""
 
-    def __init__(self, trade: Trade, keyring: KeyRing) -> None:
+    def __init__(self, trade: Trade) -> None:
         self._trade = trade
-        self._keyring = keyring
 
-    async def topup(self, request: Request) -> Response:
-        """GET /v1/topups/{id}"""
-        key = await self._caller(request, "topup")
-        id_ = request.path_params["id"]
+    async def topup(self, call: Call) -> Response:
+        """One top-up by our id."""
+        id_ = call.path["id"]
         try:
             cell_of_id(id_)
         except NotFound:
             raise NotFound("There is no top-up with that id.") from None
         (order,) = await store.find(self._trade, [id_])
-        if order is None or order.payer != f"partner:{key.partner_id}":
+        if order is None or order.payer != f"partner:{call.key.partner_id}":
             raise NotFound("There is no top-up with that id.")
-        return _json(shown(order, await self._number(order.number)))
+        return json_of(shown(order, await self._number(order.number)))
 
-    async def by_reference(self, request: Request) -> Response:
-        """GET /v1/topups?reference=…"""
-        key = await self._caller(request, "topup")
-        asked = request.query_params.multi_items()
-        if len(asked) != 1 or asked[0][0] != "reference" or not asked[0][1]:
-            raise BadInput("Ask for one top-up by your own name for it: /v1/topups?reference=…")
-        if "\0" in asked[0][1]:
-            raise NotFound("There is no top-up with that reference.")
-        order = await store.by_reference(self._trade, f"partner:{key.partner_id}", asked[0][1])
-        if order is None:
-            raise NotFound("There is no top-up with that reference.")
-        return _json(shown(order, await self._number(order.number)))
-
-    async def balance(self, request: Request) -> Response:
-        """GET /v1/balance"""
-        key = await self._caller(request, "balance")
-        account = float_account(key.partner_id, key.currency)
+    async def balance(self, call: Call) -> Response:
+        """What is free in the float."""
+        account = float_account(call.key.partner_id, call.key.currency)
         held = await self._trade.db.transaction(lambda tx: ledger.standing(tx, account))
-        return _json(Balance(key.currency, decimal_text(held, key.currency)))
+        return json_of(Balance(call.key.currency, decimal_text(held, call.key.currency)))
 
-    async def operators(self, request: Request) -> Response:
-        """GET /v1/operators: what is on sale, at this partner's prices."""
-        key = await self._caller(request, "topup")
+    async def operators(self, call: Call) -> Response:
+        """What is on sale by operator, at this partner's prices."""
         catalogue = self._trade.shelf.catalogue
-        return _json({"operators": [_operator(catalogue, operator, key) for operator in catalogue.operators()]})
+        return json_of(Operators([_operator(catalogue, operator, call.key) for operator in catalogue.operators()]))
 
-    async def number(self, request: Request) -> Response:
-        """GET /v1/numbers/{msisdn}"""
-        await self._caller(request, "topup")
-        number = numbers.msisdn(request.path_params["msisdn"])
+    async def products(self, call: Call) -> Response:
+        """What is on sale as one list, a page at a time; the cursor is the last product shown."""
+        wanted: ProductsWanted = call.query
+        behind = read_cursor("products", wanted.cursor)
+        every = sorted(self._products(call.key, wanted), key=lambda product: product.product)
+        left = [product for product in every if not behind or product.product > behind[0]]
+        page = left[: wanted.limit]
+        more = write_cursor("products", page[-1].product) if len(left) > len(page) else None
+        return json_of(Products(page, more))
+
+    def _products(self, key: PartnerKey, wanted: ProductsWanted) -> list[Product]:
+        catalogue = self._trade.shelf.catalogue
+        return [
+            Product(
+                product=offer.product,
+                operator=operator.id,
+                country=operator.country,
+                kind=offer.kind,
+                face_value=offer.face_value,
+                currency=offer.currency,
+                price=offer.price,
+                max_face_value=offer.max_face_value,
+                validity_days=offer.validity_days,
+            )
+            for operator in catalogue.operators()
+            if wanted.operator in (None, operator.id) and wanted.country in (None, operator.country)
+            for offer in _operator(catalogue, operator, key).products
+            if wanted.kind in (None, offer.kind)
+        ]
+
+    async def number(self, call: Call) -> Response:
+        """What a number tells by itself."""
+        number = numbers.msisdn(call.path["msisdn"])
         region = numbers.region(number)
         seller = await store.seller_for(self._trade, number)
-        return _json(Number(number.e164, number.grouped(), number.country, seller, region))
+        return json_of(Number(number.e164, number.grouped(), number.country, seller, region))
 
-    async def subscriber(self, request: Request) -> Response:
-        """GET /v1/subscribers/{msisdn}: balance and validity on our own network."""
-        await self._caller(request, "subscriber")
-        view = await store.subscriber_view(self._trade, numbers.msisdn(request.path_params["msisdn"]))
+    async def subscriber(self, call: Call) -> Response:
+        """Balance and validity on our own network."""
+        view = await store.subscriber_view(self._trade, numbers.msisdn(call.path["msisdn"]))
         if view is None:
             raise NotFound("That number is no subscriber of our own network.")
-        return _json(
+        return json_of(
             Subscriber(
                 msisdn=view.msisdn.e164,
                 state=view.state,
@@ -152,11 +201,6 @@ class Looks:
                 buckets=[Bucket(grant.kind, grant.amount.text(), grant.expires_at) for grant in view.buckets],
             )
         )
-
-    async def _caller(self, request: Request, scope: str) -> PartnerKey:
-        key = await partner_of(self._keyring, request.headers.get("authorization"))
-        needs(key, scope)
-        return key
 
     async def _number(self, number_id: str) -> numbers.Msisdn | None:
         vault = self._trade.vault
@@ -191,18 +235,86 @@ def _operator(catalogue: Catalogue, operator: catalogue_.Operator, key: PartnerK
     )
 
 
-def look_routes(trade: Trade, keyring: KeyRing) -> list[BaseRoute]:
-    """The GET routes of the API."""
-    looks = Looks(trade, keyring)
+def look_operations(trade: Trade) -> list[Operation]:
+    """The reading operations."""
+    looks = Looks(trade)
     return [
-        Route("/v1/topups", looks.by_reference, methods=["GET"]),
-        Route("/v1/topups/{id}", looks.topup, methods=["GET"]),
-        Route("/v1/balance", looks.balance, methods=["GET"]),
-        Route("/v1/operators", looks.operators, methods=["GET"]),
-        Route("/v1/numbers/{msisdn}", looks.number, methods=["GET"]),
-        Route("/v1/subscribers/{msisdn}", looks.subscriber, methods=["GET"]),
+        Operation(
+            "GET",
+            "/v1/topups/{id}",
+            "getTopup",
+            "topups",
+            Words("One top-up by our id", "按我们的编号查一笔充值"),
+            "topup",
+            {200: Answer(Words("The top-up as it stands now.", "这笔充值此刻的样子。"), (TopUp,))},
+            looks.topup,
+            errors=(NotFound,),
+            example={"id": "tu_…"},
+        ),
+        Operation(
+            "GET",
+            "/v1/balance",
+            "getBalance",
+            "account",
+            Words("What is left of your float", "预付款还剩多少"),
+            "balance",
+            {200: Answer(Words("Your float.", "你的预付款。"), (Balance,))},
+            looks.balance,
+        ),
+        Operation(
+            "GET",
+            "/v1/operators",
+            "listOperators",
+            "catalogue",
+            Words("What is on sale by operator, at your prices", "各运营商在售的面值，按你的价格"),
+            "topup",
+            {200: Answer(Words("All operators.", "全部运营商。"), (Operators,))},
+            looks.operators,
+            kept=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/products",
+            "listProducts",
+            "catalogue",
+            Words("What is on sale as one list, at your prices", "在售商品清单，按你的价格"),
+            "topup",
+            {200: Answer(Words("A page of products.", "一页商品。"), (Products,))},
+            looks.products,
+            query=ProductsWanted,
+            example={"country": "CN", "kind": "fixed", "limit": "5"},
+            kept=True,
+        ),
+        Operation(
+            "GET",
+            "/v1/numbers/{msisdn}",
+            "getNumber",
+            "numbers",
+            Words("What a number tells by itself", "一个号码本身能说明什么"),
+            "topup",
+            {
+                200: Answer(
+                    Words("Country, region and a hint of its operator.", "国家、地区，以及可能的运营商。"), (Number,)
+                )
+            },
+            looks.number,
+            errors=(NotANumber,),
+            more=Words(
+                "`operator` is a hint, because numbers are ported: name another one in your top-up if you know better.",
+                "`operator` 只是提示，因为号码可以携号转网；如果你更清楚，请在充值时写明运营商。",
+            ),
+            example={"msisdn": "+8613912345678"},
+        ),
+        Operation(
+            "GET",
+            "/v1/subscribers/{msisdn}",
+            "getSubscriber",
+            "numbers",
+            Words("Balance and validity on our own network", "本网用户的余额和有效期"),
+            "subscriber",
+            {200: Answer(Words("The subscriber.", "这位用户。"), (Subscriber,))},
+            looks.subscriber,
+            errors=(NotANumber, NotFound),
+            example={"msisdn": "+8619912345678"},
+        ),
     ]
-
-
-def _json(body: object) -> Response:
-    return Response(msgspec.json.encode(body), media_type="application/json")

@@ -10,6 +10,7 @@ import msgspec
 
 from refill.accounts import KeyRing, PartnerKey
 from refill.channels.machines.batcher import Batcher
+from refill.channels.machines.body import WrongForm
 from refill.channels.machines.json import Reader
 from refill.channels.machines.keys import needs, partner_of
 from refill.channels.machines.lane import Headers, Reply
@@ -52,13 +53,6 @@ class CardNumber(BadInput):
     """A name looks like a payment card's number, which nobody may send us; put a letter before it if it is none."""
 
     code = "card_number"
-
-
-class WrongForm(BadInput):
-    """The body arrives in a form that this address does not read."""
-
-    code = "unsupported_media_type"
-    status = 415
 
 
 class TopUpAsk(msgspec.Struct, forbid_unknown_fields=True):

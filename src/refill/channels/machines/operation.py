@@ -1,0 +1,181 @@
+"""What a machine may ask of us, written down once: routes, checks, OpenAPI and the developers' pages come from this."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from refill.accounts import KeyRing, PartnerKey
+from refill.channels.machines.body import WrongForm, body_of
+from refill.channels.machines.json import Reader
+from refill.channels.machines.keys import needs, partner_of
+from refill.errors import BadInput, RefillError
+
+JSON = "application/json"
+CSV = "text/csv"
+
+
+class Words(NamedTuple):
+    """A sentence in the two languages that we speak."""
+
+    en: str
+    zh: str
+
+
+NO_WORDS = Words("", "")
+
+
+class Answer(NamedTuple):
+    """What a good request is answered with; `shapes` are the Structs that a JSON body may be, none for another form."""
+
+    says: Words
+    shapes: tuple[type[msgspec.Struct], ...] = ()
+    form: str = JSON
+    headers: Mapping[str, Words] = {}
+    or_form: str | None = None  # another form, when it is asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request whose key, scope, query and body hold."""
+
+    request: Request
+    key: PartnerKey
+    query: Any = None  # of the operation's type `query`
+    body: Any = None  # of the operation's type `body`
+
+    @property
+    def path(self) -> Mapping[str, str]:
+        """The parts of the address that stand in braces."""
+        parts: Mapping[str, str] = self.request.path_params
+        return parts
+
+
+Handle = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing to ask: where, with which right, what goes in, what comes out, what may be refused, and an example.
+
+    `handle` is None for a hot route, which the lane serves. `example` are the values that the developers' page fills in:
+    by name those of the address and the query, `body` and `headers` as they are sent. An operation with `form` reads its
+    body itself.
+    """
+
+    method: str
+    path: str
+    name: str
+    group: str
+    says: Words
+    scope: str
+    answers: Mapping[int, Answer]
+    handle: Handle | None = None
+    more: Words = NO_WORDS
+    query: type[msgspec.Struct] | None = None
+    body: type[msgspec.Struct] | None = None
+    form: str | None = None
+    headers: Mapping[str, Words] = field(default_factory=dict)
+    errors: Sequence[type[RefillError]] = ()
+    example: Mapping[str, Any] = field(default_factory=dict)
+    kept: bool = False  # the answer changes seldom: it gets an ETag, and who has it already hears 304
+
+
+def routes_of(operations: Iterable[Operation], keyring: KeyRing) -> list[BaseRoute]:
+    """The Starlette routes of all that are not hot."""
+    return [
+        Route(each.path, _endpoint(each, keyring), methods=[each.method])
+        for each in operations
+        if each.handle is not None
+    ]
+
+
+def json_of(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """A JSON answer."""
+    return Response(msgspec.json.encode(body), status, headers, JSON)
+
+
+def _endpoint(operation: Operation, keyring: KeyRing) -> Callable[[Request], Awaitable[Response]]:
+    handle = operation.handle
+    assert handle is not None
+    reader = Reader(operation.body) if operation.body is not None else None
+
+    async def endpoint(request: Request) -> Response:
+        key = await partner_of(keyring, request.headers.get("authorization"))
+        needs(key, operation.scope)
+        query = _query(operation.query, request)
+        body = None
+        if reader is not None:
+            read_form(request, JSON)
+            body = reader.read(await body_of(request.receive))
+        answer = await handle(Call(request, key, query, body))
+        return _unless_known(request, answer) if operation.kept else answer
+
+    return endpoint
+
+
+def read_form(request: Request, form: str) -> None:
+    """Raises WrongForm when the body comes in another form than `form`, compressed, or in another alphabet than UTF-8."""
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise WrongForm("Compressed bodies are not read here; send it plain.")
+    said = request.headers.get("content-type")
+    kind, _, parameters = (said or form).lower().partition(";")
+    if kind.strip() != form or parameters.strip() not in ("", "charset=utf-8", 'charset="utf-8"'):
+        raise WrongForm(f'Send this body with the header "Content-Type: {form}", in UTF-8.')
+
+
+def _query(shape: type[msgspec.Struct] | None, request: Request) -> Any:
+    """What stands behind the question mark. Raises BadInput for what is unknown, given twice or of another form."""
+    given: dict[str, str] = {}
+    known = {field.encode_name for field in msgspec.structs.fields(shape)} if shape is not None else set()
+    for name, value in request.query_params.multi_items():
+        if name not in known:
+            raise BadInput(
+                "This address takes "
+                + (f"these in its query: {', '.join(sorted(known))}." if known else "nothing in its query.")
+            )
+        if name in given:
+            raise BadInput(f'"{name}" is given twice in the query; it is not clear which one is meant.')
+        if "\0" in value:
+            raise BadInput(f'"{name}" in the query contains the character U+0000.')
+        given[name] = value
+    if shape is None:
+        return None
+    try:
+        return msgspec.convert(given, shape, strict=False)
+    except msgspec.ValidationError as wrong:
+        raise BadInput(_wrong_query(str(wrong), given)) from None
+
+
+def _wrong_query(said: str, given: Mapping[str, str]) -> str:
+    """Which of the query's values is meant, and how it is written; never the value itself."""
+    if "missing required field" in said:
+        return f'"{said.split("`")[1]}" is missing in the query.'
+    name = said.rpartition("`$.")[2].rstrip("`")
+    if name not in given:
+        return "The query cannot be read."
+    if "timezone" in said or "datetime" in said:
+        return f'"{name}" is a time with its zone, such as 2026-11-22T08:00:00Z; in a URL write a plus sign as %2B.'
+    if "date" in said:
+        return f'"{name}" is a day, such as 2026-11-22.'
+    if "int" in said:
+        return f'"{name}" is a whole number within its limits.'
+    return f'"{name}" in the query is not one of the values that this address knows.'
+
+
+def _unless_known(request: Request, answer: Response) -> Response:
+    """304 without a body when the caller has this very answer already (RFC 9110 §13.1.2)."""
+    if answer.status_code != 200:
+        return answer
+    tag = f'"{blake2b(bytes(answer.body), digest_size=12).hexdigest()}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Vary": "Authorization"}
+    asked = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    if tag in asked or asked == ["*"]:
+        return Response(status_code=304, headers=headers)
+    answer.headers.update(headers)
+    return answer

@@ -1,0 +1,241 @@
+"""A page's worth of words for every refusal: what happened and what to do next, in both languages."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from refill.channels.machines.openapi import refusals_of
+from refill.channels.machines.operation import Operation, Words
+from refill.channels.machines.problem import title_of
+from refill.errors import RefillError
+
+
+class Advice(NamedTuple):
+    """The code in Chinese (English is the class's own sentence), how one comes to it, and what to do next."""
+
+    title_zh: str
+    cause: Words
+    next: Words
+
+
+class Refusal(NamedTuple):
+    """All that is told about one code."""
+
+    code: str
+    status: int
+    retryable: bool
+    title: Words
+    cause: Words
+    next: Words
+
+
+def catalogue(operations: Sequence[Operation], *others: type[RefillError]) -> dict[str, Refusal]:
+    """Every code that a caller may meet, by status and name. Raises KeyError for one without advice."""
+    found: dict[str, type[RefillError]] = {}
+    for error in (*others, *_every(operations)):
+        if error.code not in found or not issubclass(error, found[error.code]):
+            found[error.code] = error
+    return {error.code: _refusal(error) for error in sorted(found.values(), key=lambda e: (e.status, e.code))}
+
+
+def _every(operations: Sequence[Operation]) -> Iterator[type[RefillError]]:
+    for operation in operations:
+        yield from refusals_of(operation)
+
+
+def _refusal(error: type[RefillError]) -> Refusal:
+    advice = ADVICE[error.code]
+    title = Words(title_of(error), advice.title_zh)
+    return Refusal(error.code, error.status, error.retryable, title, advice.cause, advice.next)
+
+
+AGAIN = Words(
+    "Send the very same request again, with the same key or reference: it is the same top-up, never a second one.",
+    "把同一个请求原样再发一遍（同一个键或参考号）：还是同一笔充值，绝不会充两次。",
+)
+
+ADVICE = {
+    "bad_key": Advice(
+        "Idempotency-Key 不合规",
+        Words(
+            "The header Idempotency-Key is empty, longer than 255 characters, holds a space or a letter that is no visible "
+            "ASCII, or came twice with two values.",
+            "请求头 Idempotency-Key 为空、超过 255 个字符、含有空格或非可见 ASCII 字符，或者出现了两次且值不同。",
+        ),
+        Words("Use a UUID, for instance.", "例如用一个 UUID。"),
+    ),
+    "bad_request": Advice(
+        "请求体不是这个地址能读的 JSON",
+        Words(
+            "A quote or bracket is missing, a field is unknown or given twice, or a number stands where a string belongs.",
+            "缺了引号或括号、有不认识的或重复的字段，或者该写字符串的地方写了数字。",
+        ),
+        Words(
+            'Read `detail`: it names the field. Amounts and numbers are strings: "50.00", "+8613800138000".',
+            '看 `detail`：里面写了是哪个字段。金额和号码都要写成字符串："50.00"、"+8613800138000"。',
+        ),
+    ),
+    "incomplete": Advice(
+        "请求没有发完",
+        Words("The connection ended before the whole body was here.", "请求体还没收完，连接就断了。"),
+        Words("Nothing happened. Send it again.", "什么都没有发生。请再发一次。"),
+    ),
+    "no_key_or_reference": Advice(
+        "这笔充值没有名字",
+        Words(
+            "A top-up came without `reference` and without the header Idempotency-Key.",
+            "充值请求既没有 `reference`，也没有请求头 Idempotency-Key。",
+        ),
+        Words(
+            "Give it one of them, before you send it first: it is what makes a second try safe.",
+            "第一次发送之前就请给它起个名字：有了名字，重试才安全。",
+        ),
+    ),
+    "no_key": Advice(
+        "没有带密钥，或密钥无效",
+        Words(
+            'The header Authorization is missing or not of the form "Bearer …", or the key is unknown or withdrawn.',
+            '缺少请求头 Authorization、格式不是 "Bearer …"，或者密钥不存在、已被撤销。',
+        ),
+        Words(
+            "Send `Authorization: Bearer rk_live_…`. If the key was withdrawn, ask us for another one.",
+            "请发送 `Authorization: Bearer rk_live_…`。如果密钥已被撤销，请向我们要一把新的。",
+        ),
+    ),
+    "insufficient_funds": Advice(
+        "余额不足",
+        Words(
+            "Your float holds less than the price. Nothing was taken and nothing was sent.",
+            "预付款余额低于价格。没有扣款，也没有发出充值。",
+        ),
+        Words(
+            "Add to your float, then send the same request again; `GET /v1/balance` shows what is left.",
+            "请先加款，再把同一个请求发一遍；余额见 `GET /v1/balance`。",
+        ),
+    ),
+    "not_allowed": Advice(
+        "没有这个权限",
+        Words("The key has not the scope that `detail` names.", "这把密钥没有 `detail` 里写的权限。"),
+        Words("Use another key of yours, or ask us for the scope.", "请换一把密钥，或者向我们申请这个权限。"),
+    ),
+    "no_such_address": Advice(
+        "没有这个地址",
+        Words("The path is misspelt, or ends with a slash.", "路径写错了，或者末尾多了斜杠。"),
+        Words("Compare it with the list on the developers' page.", "请对照开发者页面上的列表。"),
+    ),
+    "not_found": Advice(
+        "没有找到",
+        Words(
+            "There is no such thing, or it is not yours: we make no difference between the two.",
+            "没有这个东西，或者它不属于你：这两种情况我们回答得一样。",
+        ),
+        Words(
+            "Compare the id. A request that was refused left nothing behind that could be found.",
+            "请核对编号。被拒绝的请求不会留下任何可查的记录。",
+        ),
+    ),
+    "wrong_method": Advice(
+        "这个地址不接受这种方法",
+        Words(
+            "The address exists, but answers to other methods; the header Allow names them.",
+            "地址存在，但要用别的方法；请求头 Allow 里列出了。",
+        ),
+        Words("Compare the method with the list on the developers' page.", "请对照开发者页面上的方法。"),
+    ),
+    "key_reused": Advice(
+        "这个键或参考号已用于另一个请求",
+        Words(
+            "The same Idempotency-Key or reference came before, with another content.",
+            "同一个 Idempotency-Key 或参考号以前发过，但内容不同。",
+        ),
+        Words(
+            "If it is the same wish, send it as it was. If it is a new one, give it a new name.",
+            "如果是同一件事，请按原样发送；如果是新的事，请起新的名字。",
+        ),
+    ),
+    "price_too_high": Advice(
+        "价格高于你的上限",
+        Words("Our price is above `max_price`. Nothing was taken.", "我们的价格高于 `max_price`。没有扣款。"),
+        Words(
+            "Look at `GET /v1/products`, and raise `max_price` if the price suits you.",
+            "请看 `GET /v1/products`；如果能接受，就提高 `max_price`。",
+        ),
+    ),
+    "too_large": Advice(
+        "请求太大",
+        Words("The body is larger than this address reads.", "请求体超过了这个地址的上限。"),
+        Words("Send fewer rows at a time, or a CSV file.", "每次少发几行，或者改用 CSV 文件。"),
+    ),
+    "unsupported_media_type": Advice(
+        "请求体的格式不对",
+        Words(
+            "The header Content-Type names another form than this address reads, another alphabet than UTF-8, or the body "
+            "is compressed.",
+            "Content-Type 不是这个地址能读的格式、不是 UTF-8，或者请求体被压缩了。",
+        ),
+        Words("Send it plain, with the header that `detail` names.", "请不要压缩，并按 `detail` 写明 Content-Type。"),
+    ),
+    "bad_input": Advice(
+        "输入读不懂",
+        Words("A value has another form than it should.", "有一个值的写法不对。"),
+        Words("Read `detail`: it says which one and how it is written.", "看 `detail`：里面写了是哪个值、该怎么写。"),
+    ),
+    "card_number": Advice(
+        "看起来像银行卡号",
+        Words(
+            "A name of yours looks like the number of a payment card. We keep none, not even by mistake.",
+            "你起的名字看起来像银行卡号。我们不保存任何卡号，误填的也不存。",
+        ),
+        Words(
+            "If it is none, put a letter before it. If it is one, never send it.",
+            "如果不是卡号，请在前面加个字母；如果是，请不要发送。",
+        ),
+    ),
+    "not_a_number": Advice(
+        "不是手机号码",
+        Words("The number does not exist, or is not written in plain digits.", "号码不存在，或者不是用普通数字写的。"),
+        Words(
+            "Write it with its country code, such as +8613800138000; in an address write the plus sign as %2B.",
+            "请带上国家码，例如 +8613800138000；写在网址里时，加号要写成 %2B。",
+        ),
+    ),
+    "not_an_amount": Advice(
+        "不是金额",
+        Words(
+            "The amount is no plain decimal string, has too many decimals, or the currency is unknown.",
+            "金额不是普通的十进制字符串、小数位太多，或者货币代码不存在。",
+        ),
+        Words('Write "50.00" and "CNY".', '请写成 "50.00" 和 "CNY"。'),
+    ),
+    "not_for_sale": Advice(
+        "不在售",
+        Words(
+            "No operator, product or price on sale fits, or the number is not served on that network.",
+            "没有符合的运营商、商品或价格，或者这个号码不在那个网络上。",
+        ),
+        Words(
+            "`detail` names what is on sale; `GET /v1/products` lists it all.",
+            "`detail` 写了有哪些在售；完整清单见 `GET /v1/products`。",
+        ),
+    ),
+    "rate_limited": Advice(
+        "请求太频繁",
+        Words("The key sends more top-ups a second than it was given.", "这把密钥每秒发送的充值超过了限额。"),
+        Words(
+            "Wait as many seconds as Retry-After says; RateLimit-Remaining shows what is left.",
+            "请等待 Retry-After 所写的秒数；剩余额度见 RateLimit-Remaining。",
+        ),
+    ),
+    "internal": Advice(
+        "我们这边出错了",
+        Words(
+            "Something broke on our side. What became of the request is not certain.",
+            "我们这边出了故障，这个请求的结果还不确定。",
+        ),
+        AGAIN,
+    ),
+    "busy": Advice(
+        "太忙",
+        Words("More arrives than can be booked at this moment.", "此刻来的请求比能处理的多。"),
+        Words("Wait as many seconds as Retry-After says. " + AGAIN.en, "请等待 Retry-After 所写的秒数。" + AGAIN.zh),
+    ),
+}
