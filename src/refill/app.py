@@ -5,25 +5,30 @@ import contextlib
 import gc
 import os
 import signal
+import socket
+import struct
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpcore2
 import httpx2
 import structlog
 
-from refill import accounts, cards, catalogue, ledger, logs, operators, payments, reconcile, vouchers
+from refill import accounts, cards, catalogue, ledger, logs, notify, operators, payments, reconcile, vouchers
 from refill.accounts import KeyRing
 from refill.db import Pool, Statement, Tx, unsafe_settings
 from refill.db.bulk import Bulk
 from refill.db.embedded import Server
+from refill.egress import WrongUrl, callable_url, is_public, place
 from refill.errors import RefillError
 from refill.ids import CELLS, make_id
 from refill.money import Money
-from refill.operators import Supplier, suppliers_by_name
+from refill.operators import Supplier, home, suppliers_by_name, terms_by_name
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
 from refill.topup import Rules, Shelf, Trade, Worker
@@ -39,15 +44,23 @@ log = structlog.get_logger()
 class RealWorld:
     """Real time, chance and network."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Collection[str] = ()) -> None:
         self._ahead = timedelta(0)  # of the database's clock before ours
-        self._dice = memoryview(b"")
+        self._dice: Iterator[int] = iter(())
         self._tasks: set[asyncio.Task[None]] = set()
         # Never a retry, a redirect or a proxy: one request is one request.
         self._client = httpx2.AsyncClient(
             trust_env=False,
             follow_redirects=False,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        )
+        self._allowed = allowed
+        self._guarded = httpcore2.AsyncConnectionPool(
+            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            max_connections=None,
+            max_keepalive_connections=100,
+            keepalive_expiry=5.0,
+            network_backend=Guard(allowed),
         )
 
     def now(self) -> datetime:
@@ -64,11 +77,13 @@ class RealWorld:
         return make_id(prefix, cell, int((time.time() + self._ahead.total_seconds()) * 1000), self.chance(64))
 
     def chance(self, bits: int) -> int:
-        size = (bits + 7) // 8
-        if len(self._dice) < size:
-            self._dice = memoryview(os.urandom(max(4096, size)))  # one system call for hundreds of ids
-        drawn, self._dice = self._dice[:size], self._dice[size:]
-        return int.from_bytes(drawn) & ((1 << bits) - 1)
+        if bits > 64:
+            return int.from_bytes(os.urandom((bits + 7) // 8)) & ((1 << bits) - 1)
+        drawn = next(self._dice, None)
+        if drawn is None:
+            self._dice = iter(struct.unpack("512Q", os.urandom(4096)))  # one system call for hundreds of ids
+            drawn = next(self._dice)
+        return drawn & ((1 << bits) - 1)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -76,10 +91,12 @@ class RealWorld:
     async def send(self, request: Request) -> Response:
         try:
             async with asyncio.timeout(request.timeout_s):
-                return await self._send(request)
+                return await (self._send_guarded(request) if request.guarded else self._send(request))
+        except (*_NEVER_LEFT, WrongUrl) as error:  # a stranger reads why, whose address it is
+            raise NotSent(str(error) or type(error).__name__) from None
         except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.UnsupportedProtocol, httpx2.PoolTimeout) as error:
             raise NotSent(type(error).__name__) from None
-        except (httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
+        except (*_NOBODY_KNOWS, httpx2.HTTPError, httpx2.InvalidURL, TimeoutError) as error:
             raise NoAnswer(type(error).__name__) from None
 
     async def _send(self, request: Request) -> Response:
@@ -98,6 +115,25 @@ class RealWorld:
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Response(answer.status_code, headers, bytes(body[: request.most_bytes + 1]))
 
+    async def _send_guarded(self, request: Request) -> Response:
+        """To an address that a stranger chose: looked at, looked up once, and connected to where it was looked up."""
+        url = callable_url(request.url, self._allowed)
+        patience = dict.fromkeys(("connect", "read", "write", "pool"), request.timeout_s)
+        async with self._guarded.stream(
+            request.method,
+            url,
+            headers=list(request.headers.items()),
+            content=request.body,
+            extensions={"timeout": patience | {"connect": min(5.0, request.timeout_s)}},
+        ) as answer:
+            body = bytearray()
+            async for part in answer.aiter_stream():
+                body += part
+                if len(body) > request.most_bytes:
+                    break
+            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
+            return Response(answer.status, headers, bytes(body[: request.most_bytes + 1]))
+
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -113,6 +149,59 @@ class RealWorld:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
         await self._client.aclose()
+        await self._guarded.aclose()
+
+
+_NEVER_LEFT = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.UnsupportedProtocol, httpcore2.PoolTimeout)
+_NOBODY_KNOWS = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError)
+
+
+class Guard(httpcore2.AsyncNetworkBackend):
+    """Connects to public addresses only. A name is looked up once for each connection, and every address that it has is
+    looked at; the connection goes to one of these very addresses, while TLS and Host know the name.
+
+    `allowed` are places of our own network that may be reached all the same.
+    """
+
+    def __init__(self, allowed: Collection[str]) -> None:
+        self._allowed = allowed
+        self._wire = httpcore2.AnyIOBackend()
+        # Looking up blocks a thread, and whoever chose the name decides for how long: these threads wait for nobody else.
+        self._lookups = ThreadPoolExecutor(32, thread_name_prefix="lookup")
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        if place(host, port) in self._allowed:
+            return await self._wire.connect_tcp(host, port, timeout, local_address, socket_options)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(timeout):
+                found = await loop.run_in_executor(self._lookups, _look_up, host, port)
+        except TimeoutError:
+            raise httpcore2.ConnectTimeout("the name is not found in time") from None
+        except (OSError, UnicodeError):
+            raise httpcore2.ConnectError("the name is not found") from None
+        if not found or not all(map(is_public, found)):
+            raise httpcore2.ConnectError("the name leads to a private network")
+        return await self._wire.connect_tcp(found[0], port, timeout, local_address, socket_options)
+
+    async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
+        raise httpcore2.UnsupportedProtocol("no file is an address")
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    """The addresses of a name, each once, in the order of preference."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 def _where(error: BaseException) -> str:
@@ -175,7 +264,7 @@ class House:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> AsyncIterator[House]:
     """The engine on a database: ports made, settings checked, the books opened."""
-    world = RealWorld()
+    world = RealWorld(settings.allowed_places | (far.allowed if far else frozenset()))
     pool = await Pool(dsn, size=10).open()
     try:
         version = int(await pool.transaction(lambda tx: tx.value(VERSION)))
@@ -197,6 +286,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
             Rules(
                 payment_expiry=timedelta(seconds=settings.payment_expiry_s), cooling=timedelta(seconds=settings.undo_s)
             ),
+            terms_by_name(settings.ports, [*suppliers, home.NAME]),
         )
         await pool.transaction(lambda tx: _open_books(tx, trade))
         await pool.transaction(trade.stripes.refresh)
@@ -221,7 +311,12 @@ def _ports(settings: Settings, far: "FarEnds | None") -> tuple[dict[str, Method]
 async def _open_books(tx: Tx, trade: Trade) -> None:
     """Our floats at suppliers are our own money elsewhere: they have no floor, the supplier refuses when they are empty."""
     currencies = {operator.currency for operator in trade.shelf.catalogue.operators()}
-    names = [f"float:{name}/{currency}" for name in trade.suppliers for currency in sorted(currencies)]
+    billed = trade.shelf.catalogue.billed()
+    names = [
+        f"float:{name}/{currency}"
+        for name in trade.suppliers
+        for currency in sorted(currencies | set(trade.terms[name].currencies) | billed.get(name, set()))
+    ]
     if names:
         await ledger.open_accounts(tx, [ledger.Account(name, None) for name in names], trade.world.db_now())
 
@@ -279,16 +374,44 @@ async def work(house: House, stop: asyncio.Event) -> None:
         await _wait(stop, rest)
 
 
+async def deliver(house: House, stop: asyncio.Event) -> None:
+    """Tells partners what happened until told to stop; rests longer the longer there is nothing to tell."""
+    from refill.channels.partner_api.webhooks import render
+
+    courier = notify.Courier(house.world, house.pool, house.trade.vault, render(house.trade))
+    rest = 0.05
+    while not stop.is_set():
+        try:
+            taken = await courier.tick()
+        except RefillError as error:
+            log.warning("the courier waits for the database", error=error.code)
+            taken, rest = 0, 1.0
+        rest = 0.01 if taken else min(rest * 1.5, 1.0)
+        await _wait(stop, rest)
+
+
+async def keep_listeners(house: House, stop: asyncio.Event) -> None:
+    """Knows, a few seconds late, which partners listen at all; as long as it does not, the database is asked each time."""
+    while not stop.is_set():
+        with contextlib.suppress(RefillError):
+            await house.trade.listeners.refresh(house.pool, house.world.db_now())
+        await _wait(stop, notify.REFRESH.total_seconds())
+
+
 async def keep_house(house: House, stop: asyncio.Event) -> None:
     """What must happen now and then: prices and stripes read anew, the clock compared, subscribers and vouchers aged."""
-    cell = 0
+    cell, rates = 0, catalogue.rates.Watch()
     while not await _wait(stop, 5):
         try:
             await _read_prices(house)
+            on_sale, now = house.trade.shelf.catalogue, house.world.db_now()
+            await rates.look(house.pool, on_sale.rates, on_sale.abroad(), now)
             await read_clock(house.pool, house.world)
             await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
+            await house.pool.transaction(lambda tx: notify.watch_floats(tx, house.world))
+            await house.pool.transaction(lambda tx: notify.forget(tx, house.world.db_now()))
         except RefillError as error:
             log.warning("housekeeping waits for the database", error=error.code)
 
@@ -311,8 +434,10 @@ async def _take_statements(house: House) -> None:
 
 
 async def _read_prices(house: House) -> None:
-    shelf = house.trade.shelf
-    shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, shelf.catalogue))
+    shelf, before = house.trade.shelf, house.trade.shelf.catalogue
+    shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, before))
+    if shelf.catalogue is not before:  # a supplier may bill in a currency that is new to us
+        await house.pool.transaction(lambda tx: _open_books(tx, house.trade))
 
 
 CELLS_A_ROUND = 64  # all subscribers are looked at within six minutes
@@ -391,7 +516,7 @@ def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., A
     return app
 
 
-MACHINES = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics")
+MACHINES = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/developers", "/problems/")
 
 
 async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, None]) -> None:
@@ -427,7 +552,7 @@ async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, No
     if server.started:
         settle_memory()
         await ready
-        await stop.wait()
+        await keep_listeners(house, stop)
         server.should_exit = True
     else:
         ready.close()
@@ -465,6 +590,7 @@ async def up(
     async with far_ends(settings) as far, opened(settings, dsn, far) as house, asyncio.TaskGroup() as group:
         if settings.workers:
             group.create_task(work(house, stop))
+            group.create_task(deliver(house, stop))
             group.create_task(keep_house(house, stop))
             group.create_task(keep_books(house, stop))
         await serve(house, stop, ready(house, far))

@@ -30,6 +30,12 @@ class NotAnAmount(BadInput):
     code = "not_an_amount"
 
 
+class BadStatement(BadInput):
+    """A statement that cannot be read, or whose totals are not the sums of its rows: nothing of it is taken."""
+
+    code = "bad_statement"
+
+
 class NotFound(RefillError):
     """There is no such thing, or it is not yours to see."""
 

@@ -73,6 +73,7 @@ COMES_TO = {
     "reversed": (DELIVERED, DELIVERED, PERHAPS, [5000]),
     "silent": (PERHAPS, PERHAPS, PERHAPS, []),
     "error_500": (PERHAPS, DELIVERED, DELIVERED, [5000]),
+    "spent": (DELIVERED, DELIVERED, DELIVERED, [5000]),
 }
 
 

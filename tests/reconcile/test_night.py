@@ -1,5 +1,6 @@
 """The morning after: statements fetched from the firm, taken, and asked for again while they are not there."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 from tests.reconcile.conftest import TODAY, Evening
@@ -17,7 +18,8 @@ def test_a_statement_is_due_from_half_past_nine_of_the_next_day() -> None:
 
 
 async def nightly(evening: Evening) -> list[Result | BadStatement | CannotHappen]:
-    return list(await reconcile.nightly(evening.shop.trade, evening.bulk))
+    firms = replace(evening.shop.trade, suppliers={})  # suppliers have nights of their own
+    return list(await reconcile.nightly(firms, evening.bulk))
 
 
 async def test_the_statement_of_yesterday_is_fetched_and_taken(evening: Evening) -> None:

@@ -6,6 +6,7 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
 
+from refill.operators import terms
 from refill.operators.supplier import (
     Delivery,
     Example,
@@ -14,14 +15,23 @@ from refill.operators.supplier import (
     PriceLine,
     PriceList,
     Quarantined,
+    ReadsStatements,
     Recharge,
+    Reversal,
+    Reverses,
+    SendsStatements,
     Supplier,
+    SupplierLine,
     SupplierNotice,
+    TakenBack,
+    TellsReversals,
 )
+from refill.operators.terms import Terms, terms_by_name
 from refill.settings import PortSetting
 
 GROUP = "refill.operators"  # entry points of other people's packages: each names a module such as ours
-_NOT_SUPPLIERS = {"supplier", "home"}  # the port, and our own network, which answers inside our transaction
+# The port, what is agreed beside it, and our own network, which answers inside our transaction.
+_NOT_SUPPLIERS = {"supplier", "terms", "home"}
 
 
 def shelf() -> dict[str, ModuleType]:
@@ -37,8 +47,9 @@ def shelf() -> dict[str, ModuleType]:
 
 
 def port_settings() -> dict[str, PortSetting]:
-    """The settings that the suppliers on the shelf declare."""
-    return {name: setting for file in shelf().values() for name, setting in file.SETTINGS.items()}
+    """The settings that the suppliers on the shelf declare, and those of what is agreed with each of them."""
+    declared = {name: setting for file in shelf().values() for name, setting in file.SETTINGS.items()}
+    return declared | terms.SETTINGS
 
 
 def suppliers_by_name(settings: Mapping[str, object]) -> dict[str, Supplier]:
@@ -55,10 +66,19 @@ __all__ = [
     "PriceList",
     "Priced",
     "Quarantined",
+    "ReadsStatements",
     "Recharge",
+    "Reversal",
+    "Reverses",
+    "SendsStatements",
     "Supplier",
+    "SupplierLine",
     "SupplierNotice",
+    "TakenBack",
+    "TellsReversals",
+    "Terms",
     "port_settings",
     "shelf",
     "suppliers_by_name",
+    "terms_by_name",
 ]

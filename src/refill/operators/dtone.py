@@ -16,7 +16,7 @@ We order in two steps, so that a lost answer to the first costs nobody anything.
   unconfirmed. A transaction is confirmed once (1007002). So the same request is one recharge: dedups_our_reference.
 - We confirm only what they told us they have. So what is not found, or stands unconfirmed, can no longer be delivered
   when a confirmation's hour is over: not_found_is_final_after 90 minutes. To the flow, unconfirmed is "not found".
-- Only people at DT One reverse a transaction: can_reverse is False.
+- Only people at DT One reverse a transaction: can_reverse is False. Its status tells us when they did.
 
 What we made and do not confirm costs nothing, so a price above the agreed one is refused between the two steps.
 """
@@ -38,14 +38,17 @@ import msgspec
 from refill.errors import BadInput, NotAnAmount, NotVerified
 from refill.money import Money
 from refill.operators.supplier import (
+    STANDS,
     Delivery,
     Example,
     Flags,
     PriceLine,
     PriceList,
     Recharge,
+    Reversal,
     Supplier,
     SupplierNotice,
+    TakenBack,
     exactly,
     json_value,
     nearly,
@@ -190,6 +193,25 @@ class DtOne:
         if _error(said):
             return Unknown("DT One could not be asked what became of it.", _error(said))
         return self._judged(said, ask)
+
+    async def inquire_reversal(self, world: World, ask: Reversal) -> Outcome[TakenBack]:
+        """Only people at DT One take credit back; that they did, the transaction's class tells."""
+        try:
+            said = await self._ours(world, ask.recharge)
+        except (NotSent, NoAnswer):
+            return Unknown("DT One did not answer.")
+        except (ValueError, RecursionError) as error:
+            return _unbelievable(error)
+        if isinstance(said, Unknown) or _error(said):
+            return Unknown("DT One could not be asked what became of it.")
+        if (doubt := _about(said, ask.recharge)) is not None:
+            return doubt
+        match _class(said):
+            case Stage.REVERSED:
+                return Done(TakenBack(str(said.get("id"))[:64]))
+            case Stage.COMPLETED:
+                return Refused(STANDS, final=False)
+        return Unknown("DT One does not say whether the credit is still there.")
 
     async def _confirm(self, world: World, created: Mapping[str, Any], ask: Recharge) -> Outcome[Delivery]:
         number = created.get("id")

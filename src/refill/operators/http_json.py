@@ -6,6 +6,12 @@ The wire, for whoever builds the other side (`refill simulator operator` is one)
 - `GET /recharges/{request_id}`, `GET /balance?currency=CNY`
 - both answer a JSON object; a recharge: `request_id, status, code, supplier_reference, msisdn, face, currency, cost`
   with status `delivered | partial | processing | refused | not_found | reversed`; a balance: `balance, currency`
+- `GET /transactions?since=…&until=…&after=…` (Unix seconds) lists what left our float and came back to it: `transactions`,
+  each with `kind` (recharge | reversal), `request_id, supplier_reference, cost, currency, at`, and `next`, which is `after`
+  of the next page and empty on the last
+- `POST /recharges/{request_id}/reversals` of `reversal_id` takes credit back, where the operator does so for us: it
+  answers `request_id, reversal_id, status, code, supplier_reference, returned, currency` with status `reversed |
+  processing | refused`; the same `reversal_id` is one reversal. It is believed when the recharge is `reversed` too
 - `refused` is the fate of that `request_id` for ever; it is never said of one that was taken before
 - a callback is a POST of `id, request_id, status` that says no more than "ask now"
 
@@ -17,16 +23,31 @@ signature, timestamp, body`, so that it belongs to this one request; a callback 
 import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
-from refill.errors import NotAnAmount, NotVerified
+from refill.errors import BadStatement, NotAnAmount, NotVerified
 from refill.money import Money, amount
-from refill.operators.supplier import Delivery, Example, Flags, Recharge, Said, Supplier, SupplierNotice, names_in
+from refill.operators.supplier import (
+    OVERDUE,
+    SPENT,
+    STANDS,
+    Delivery,
+    Example,
+    Flags,
+    Recharge,
+    Reversal,
+    Said,
+    Supplier,
+    SupplierLine,
+    SupplierNotice,
+    TakenBack,
+    names_in,
+)
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.settings import PortSetting
 from refill.world import NoAnswer, NotSent, Request, Response, World, call
@@ -35,6 +56,8 @@ NAME = "http_json"
 FRESH = timedelta(minutes=5)
 MAX_ANSWER = 1 << 20
 MAX_NOTICE = 1 << 16
+MAX_STATEMENT = 1 << 28
+MOST_PAGES = 2000
 
 # Codes that are a definite no. Whether a refusal is final for this number, or another try may succeed, is ours to say.
 REFUSES = {
@@ -45,6 +68,14 @@ REFUSES = {
     "PRODUCT_UNAVAILABLE": Refused("the operator does not sell this product now", final=False),
     "INSUFFICIENT_FLOAT": Refused(EMPTY_FLOAT, final=False),
     "BUSY": Refused("the operator is busy and has taken nothing", final=False),
+}
+# Codes by which a reversal is refused.
+REFUSES_REVERSAL = {
+    "CREDIT_SPENT": Refused(SPENT),
+    "TOO_LATE": Refused(OVERDUE),
+    "NOT_DELIVERED": Refused("the operator delivered nothing that could be taken back"),
+    "NOT_SUPPORTED": Refused("the operator takes nothing back"),
+    "BUSY": Refused("the operator is busy and has taken nothing back", final=False),
 }
 # Codes that are documented as "perhaps". Every other code means it too, and alarms.
 PERHAPS = {
@@ -103,6 +134,76 @@ class HttpJson:
             return Unknown("The operator did not answer.")
         except (ValueError, RecursionError, NotAnAmount) as error:
             return Unknown(f"The operator's answer cannot be believed: {error}"[:200])
+
+    async def fetch_statement(self, world: World, since: datetime, until: datetime) -> Outcome[bytes]:
+        """Every page of `/transactions`, as one document of the same form."""
+        listed: list[object] = []
+        after = ""
+        for _ in range(MOST_PAGES):
+            span = {"since": int(since.timestamp()), "until": int(until.timestamp()), "after": after}
+            request = self._signed(world, "GET", f"/transactions?{urlencode(span)}")
+            try:
+                said = self._verified(request, await call(world, request))
+            except (NotSent, NoAnswer):
+                return Unknown("The operator did not answer.")
+            except (ValueError, RecursionError) as error:
+                return Unknown(f"The operator's answer cannot be believed: {error}"[:200])
+            page, further = said.get("transactions"), said.get("next")
+            if not isinstance(page, list) or not isinstance(further, str):
+                return Unknown("The operator's list of transactions cannot be read.")
+            listed, after = [*listed, *page], further
+            if not after:
+                return Done(json.dumps({"transactions": listed}, separators=(",", ":")).encode())
+        return Unknown("The operator's list of transactions does not end.")
+
+    def read_statement(self, file: BinaryIO) -> Iterator[SupplierLine]:
+        """A document with `transactions`. Raises BadStatement."""
+        try:
+            rows = _object(file.read(MAX_STATEMENT))["transactions"]
+            yield from [_statement_line(row) for row in rows]
+        except (ValueError, RecursionError, KeyError, TypeError, NotAnAmount) as error:
+            raise BadStatement("This is no list of transactions, or one of them cannot be read.") from error
+
+    async def reverse(self, world: World, ask: Reversal) -> Outcome[TakenBack]:
+        target = f"/recharges/{quote(ask.recharge.request_id, safe='')}/reversals"
+        body = json.dumps({"reversal_id": ask.request_id}, separators=(",", ":")).encode()
+        request = self._signed(world, "POST", target, body)
+        try:
+            said = self._verified(request, await call(world, request))
+        except NotSent:
+            return Refused(NOT_SENT, final=False)
+        except NoAnswer:
+            return Unknown("The operator did not answer.")
+        except (ValueError, RecursionError) as error:
+            return Unknown(f"The operator's answer cannot be believed: {error}"[:200])
+        if (said.get("request_id"), said.get("reversal_id")) != (ask.recharge.request_id, ask.request_id):
+            return Unknown("The operator's answer is about another reversal.", "OTHER_REQUEST")
+        status, code = said.get("status"), str(said.get("code") or "")[:64]
+        match status:
+            case "reversed":
+                return _taken_back(said)
+            case "processing":
+                return Unknown("The operator is working on it.")
+            case "refused" if code in REFUSES_REVERSAL:
+                return Refused(REFUSES_REVERSAL[code].reason, code, REFUSES_REVERSAL[code].final)
+        return Unknown("The operator says something that is not documented.", code or str(status)[:64])
+
+    async def inquire_reversal(self, world: World, ask: Reversal) -> Outcome[TakenBack]:
+        request = self._signed(world, "GET", f"/recharges/{quote(ask.recharge.request_id, safe='')}")
+        try:
+            said = self._verified(request, await call(world, request))
+        except (NotSent, NoAnswer):
+            return Unknown("The operator did not answer.")
+        except (ValueError, RecursionError) as error:
+            return Unknown(f"The operator's answer cannot be believed: {error}"[:200])
+        if said.get("request_id") != ask.recharge.request_id or said.get("msisdn") != ask.recharge.msisdn:
+            return Unknown("The operator's answer is about another request.", "OTHER_REQUEST")
+        match said.get("status"):
+            case "reversed":
+                return _taken_back(said)
+            case "delivered" | "partial":
+                return Refused(STANDS, final=False)
+        return Unknown("The operator does not say whether the credit is still there.")
 
     def read_notice(
         self, body: bytes, headers: Mapping[str, str], received_at: datetime | None = None
@@ -257,6 +358,30 @@ def _delivered(said: Mapping[str, Any], ask: Recharge, *, partial: bool) -> Outc
     if not isinstance(reference, str) or not 0 < len(reference) <= 128:
         return Unknown("The operator names no reference of its own.", "NO_REFERENCE")
     return Done(Delivery(reference, ask.msisdn, face, cost))
+
+
+def _taken_back(said: Mapping[str, Any]) -> Outcome[TakenBack]:
+    reference = said.get("supplier_reference")
+    try:
+        returned = None if said.get("returned") is None else amount(said["returned"], said.get("currency"))
+    except NotAnAmount:
+        return Unknown("The operator names an amount that cannot be.", "WRONG_AMOUNT")
+    if not isinstance(reference, str) or not 0 < len(reference) <= 128:
+        return Unknown("The operator names no reference of its own.", "NO_REFERENCE")
+    return Done(TakenBack(reference, returned))
+
+
+def _statement_line(row: Mapping[str, Any]) -> SupplierLine:
+    """Raises ValueError, KeyError, TypeError, NotAnAmount."""
+    ids = row["request_id"], row["supplier_reference"]
+    if row["kind"] not in ("recharge", "reversal") or not all(
+        isinstance(id_, str) and 0 < len(id_) <= 128 for id_ in ids
+    ):
+        raise ValueError("it is no transaction")
+    cost, at = amount(row["cost"], row["currency"]), datetime.fromisoformat(row["at"])
+    if at.tzinfo is None:
+        raise ValueError("its time has no zone")
+    return SupplierLine(row["kind"], *ids, cost.minor, cost.currency, at)
 
 
 def _balance(text: object, currency: str) -> Money:

@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
-from refill.errors import BadInput, NotAnAmount, NotVerified
+from refill.errors import BadInput, BadStatement, NotAnAmount, NotVerified
 from refill.money import EXPONENT, Money, share
 from refill.numbers import Msisdn
 from refill.operators.supplier import (
@@ -43,6 +43,7 @@ from refill.operators.supplier import (
     PriceList,
     Recharge,
     Supplier,
+    SupplierLine,
     SupplierNotice,
     exactly,
     json_value,
@@ -59,6 +60,8 @@ ACCEPT = "application/com.reloadly.topups-v1+json"
 FRESH = timedelta(minutes=5)
 MAX_ANSWER = 1 << 20
 MAX_NOTICE = 1 << 16
+MAX_STATEMENT = 1 << 28
+STATEMENT_PAGE = 200
 PAGE, MOST_PAGES = 50, 200  # of the price list: an operator is some kilobytes, and an answer at most one MiB
 BY_NUMBER = "auto"  # instead of an operator's id: Reloadly finds it by the number
 
@@ -265,6 +268,33 @@ class Reloadly:
             if said.get("last") is True or not content:
                 return Done(PriceList(tuple(lines), tuple(unread)))
         return Unknown("Reloadly's price list does not end.")
+
+    async def fetch_statement(self, world: World, since: datetime, until: datetime) -> Outcome[bytes]:
+        """The report's transactions of a span of time, page by page, as one document. Their times are UTC."""
+        listed: list[object] = []
+        for page in range(1, MOST_PAGES + 1):
+            span = {"startDate": _stamp(since), "endDate": _stamp(until), "page": page, "size": STATEMENT_PAGE}
+            try:
+                said = _object(await self._asked(world, "GET", f"/topups/reports/transactions?{urlencode(span)}"))
+            except (_NotLetIn, NotSent, NoAnswer):
+                return Unknown("Reloadly did not answer.")
+            except (ValueError, RecursionError) as error:
+                return _unbelievable(error)
+            content = said.get("content")
+            if not isinstance(content, list):
+                return Unknown("Reloadly's report cannot be read.", str(said.get("errorCode") or "")[:64])
+            listed += content
+            if said.get("last") is True or not content:
+                return Done(json.dumps({"content": listed}, separators=(",", ":")).encode())
+        return Unknown("Reloadly's report does not end.")
+
+    def read_statement(self, file: BinaryIO) -> Iterator[SupplierLine]:
+        """A document with the report's `content`; what failed or was refunded took nothing. Raises BadStatement."""
+        try:
+            rows = json_value(file.read(MAX_STATEMENT))["content"]
+            yield from [_statement_line(row) for row in rows if row["status"] == "SUCCESSFUL"]
+        except (ValueError, RecursionError, KeyError, TypeError, NotAnAmount) as error:
+            raise BadStatement("This is no report of Reloadly's, or a transaction in it cannot be read.") from error
 
     # Webhooks
 
@@ -555,6 +585,19 @@ def _cost(transaction: Mapping[str, Any]) -> Money | None:
     if cost.minor < 0:
         raise NotAnAmount("A cost is not below zero.")
     return cost
+
+
+def _stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _statement_line(row: Mapping[str, Any]) -> SupplierLine:
+    """Raises ValueError, KeyError, TypeError, NotAnAmount."""
+    cost, number, name = _cost(row), row["transactionId"], row.get("customIdentifier") or ""
+    if cost is None or not cost.minor or not isinstance(number, str) or not isinstance(name, str):
+        raise ValueError("it names no cost")
+    at = datetime.strptime(row["transactionDate"], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+    return SupplierLine("recharge", name, number, cost.minor, cost.currency, at)
 
 
 def _price_lines(operator: Mapping[str, Any]) -> Iterator[PriceLine]:

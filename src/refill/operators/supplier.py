@@ -2,10 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import msgspec
@@ -137,6 +137,78 @@ class Priced(Protocol):
 
     async def price_list(self, world: World) -> Outcome[PriceList]:
         """The whole list, however many requests it takes; Unknown when any of it cannot be had. Never Refused."""
+
+
+# ------------------------------------------------------------------ statements, and credit that is taken back
+
+
+class SupplierLine(NamedTuple):
+    """One row of a supplier's own statement: what left our float there, or came back to it.
+
+    `minor` is above zero, in minor units of `currency`. At least one of `request_id` and `reference` is there.
+    """
+
+    kind: str  # recharge | reversal
+    request_id: str  # ours
+    reference: str  # theirs
+    minor: int
+    currency: str
+    at: datetime
+
+
+@runtime_checkable
+class ReadsStatements(Protocol):
+    """What a supplier has beside the port itself whose statements we can read."""
+
+    def read_statement(self, file: BinaryIO) -> Iterator[SupplierLine]:
+        """The rows of a statement, one at a time. Raises BadStatement at a row that cannot be read."""
+
+
+@runtime_checkable
+class SendsStatements(ReadsStatements, Protocol):
+    """A supplier whose wire lists what it did for us."""
+
+    async def fetch_statement(self, world: World, since: datetime, until: datetime) -> Outcome[bytes]:
+        """Done(the file, as `read_statement` takes it) of what they did from `since` to before `until`; Unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """Credit that we ask a supplier to take back. `request_id` is ours and deterministic; `recharge` is what it undoes."""
+
+    request_id: str
+    recharge: Recharge
+    supplier_reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What a supplier says it took back: all of the credit. `returned` is what came back to our float; None: all of it."""
+
+    supplier_reference: str
+    returned: Money | None = None
+
+
+# Answers about a reversal that are definite; the reasons of Refused.
+SPENT = "spent"  # not all of the credit is there any more
+OVERDUE = "overdue"  # the operator's time for it is over
+STANDS = "stands"  # the credit was not taken back, as far as they know: nobody asked, or not yet
+
+
+@runtime_checkable
+class TellsReversals(Protocol):
+    """What a supplier has beside the port itself whose wire tells that delivered credit was taken back."""
+
+    async def inquire_reversal(self, world: World, ask: Reversal) -> Outcome[TakenBack]:
+        """Is the credit taken back? Refused(STANDS) when it is still there, as far as they know."""
+
+
+@runtime_checkable
+class Reverses(TellsReversals, Protocol):
+    """A supplier that takes credit back when it is asked (冲正); `flags.can_reverse` says whether it does so for us."""
+
+    async def reverse(self, world: World, ask: Reversal) -> Outcome[TakenBack]:
+        """Asks for it, once; a repeat under that request_id is the same reversal. Refused only by the code table."""
 
 
 # ------------------------------------------------------------------ settings of several suppliers of one kind

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, BinaryIO, NamedTuple, Protocol, runtime_checkable
 
-from refill.errors import BadInput
+from refill.errors import BadStatement
 from refill.money import Money
 from refill.outcome import Done, Outcome, Refused, Unknown
 from refill.world import World
@@ -96,12 +96,6 @@ class RawNotice:
     body: bytes
     headers: Mapping[str, str]
     received_at: datetime
-
-
-class BadStatement(BadInput):
-    """A statement that cannot be read, or whose totals are not the sums of its rows: nothing of it is taken."""
-
-    code = "bad_statement"
 
 
 class StatementLine(NamedTuple):

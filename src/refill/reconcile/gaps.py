@@ -1,4 +1,4 @@
-"""What may be wrong between our book and a firm's statement, and what becomes of it. Pure rules."""
+"""What may be wrong between our book and another's statement, and what becomes of it. Pure rules."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Gap:
     """Something that does not match. `n` is the line of the file, 0 for what no line speaks of."""
 
     bucket: Bucket
-    kind: str  # payment | refund
+    kind: str  # payment | refund; of a supplier recharge | reversal
     cell: int | None
     reference: str
     request_id: str
@@ -91,12 +91,12 @@ def first_state(gap: Gap, until: datetime) -> State:
 
 def overdue(kind: str, at: datetime, until: datetime) -> bool:
     """Should something of ours stand in the statement of the day that ends at `until`?"""
-    return at < until - (CUT_OFF if kind == "payment" else REFUND_PATIENCE)
+    return at < until - (CUT_OFF if kind in ("payment", "recharge") else REFUND_PATIENCE)
 
 
 def sentence(gap: Gap, firm: str) -> str:
     """A gap in a sentence for the person who must settle it; no numbers of people in it."""
-    what = "payment" if gap.kind == "payment" else "refund"
+    what, firm = gap.kind, firm.removeprefix("float:")
     ours, theirs = _text(gap.ours_minor, gap.currency), _text(gap.theirs_minor, gap.currency)
     match gap.bucket:
         case "ours_only":

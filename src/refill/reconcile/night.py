@@ -1,4 +1,4 @@
-"""Each morning the statements of the day before are fetched from the firms that send them, and taken."""
+"""Each morning the statements of the day before are fetched from the firms and suppliers that send them, and taken."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
@@ -10,10 +10,10 @@ from refill.db import Database, Tx
 from refill.db.bulk import Bulk
 from refill.errors import CannotHappen
 from refill.outcome import Done
-from refill.payments import BadStatement, SendsStatements
+from refill.payments import BadStatement
 from refill.reconcile import sql
 from refill.reconcile.gaps import BUSINESS_ZONE, limits
-from refill.reconcile.taking import Result, pursue, take
+from refill.reconcile.taking import Counterparty, Result, counterparties, pursue, statements_of, take
 from refill.topup import Trade
 
 READY = time(9, 30)  # the firms have made yesterday's statements by then
@@ -30,7 +30,7 @@ def due_days(now: datetime) -> list[date]:
 async def missing(trade: Trade, db: Database) -> list[tuple[str, date]]:
     """The statements that should be there and are not, by method and day."""
     days = due_days(trade.world.db_now())
-    names = sorted(name for name, method in trade.methods.items() if isinstance(method, SendsStatements))
+    names = [one.name for one in counterparties(trade) if one.sends]
 
     async def look(tx: Tx) -> list[tuple[str, date]]:
         found = []
@@ -51,20 +51,19 @@ async def nightly(trade: Trade, bulk: Bulk) -> Sequence[Result | BadStatement | 
     answers: list[Result | BadStatement | CannotHappen] = []
     troubles: list[Case] = []
     for name, day in await missing(trade, bulk):
-        method = trade.methods[name]
-        assert isinstance(method, SendsStatements)
-        fetched = await method.fetch_statement(trade.world, day)
+        counterparty = statements_of(trade, name)
+        fetched = await counterparty.fetch(trade, day)
         if isinstance(fetched, Done):
             try:
                 answers.append(await take(trade, bulk, name, BytesIO(fetched.reference), day=day))
             except (BadStatement, CannotHappen) as refusal:
                 answers.append(refusal)
                 troubles.append(_trouble(name, day, f"was refused: {refusal}"))
-        elif day == due_days(trade.world.db_now())[0] and await _traded(bulk, name, day):
+        elif day == due_days(trade.world.db_now())[0] and await _traded(bulk, counterparty, day):
             troubles.append(_trouble(name, day, "cannot be fetched; take it by hand."))
     await bulk.transaction(lambda tx: cases.raise_cases(tx, troubles, trade.world.db_now()))
-    for name in sorted(trade.methods):
-        await pursue(trade, bulk, name)
+    for one in counterparties(trade):
+        await pursue(trade, bulk, one.name)
     return answers
 
 
@@ -72,7 +71,6 @@ def _trouble(name: str, day: date, says: str) -> Case:
     return Case("difference", f"{name}:statement:{day}", f"The statement of {name} for {day} {says}")
 
 
-async def _traded(db: Database, name: str, day: date) -> bool:
+async def _traded(db: Database, counterparty: Counterparty, day: date) -> bool:
     since, until = limits(day)
-    traded: bool = await db.transaction(lambda tx: tx.value(sql.TRADED, method=name, since=since, until=until))
-    return traded
+    return await db.transaction(lambda tx: counterparty.traded(tx, since, until))

@@ -128,6 +128,133 @@ OUR_REFUNDS = Statement("""
      ORDER BY r.done_at, r.request_id LIMIT :most
 """)
 
+# ------------------------------------------------------------------ suppliers: what left our floats, and came back
+#
+# Our side is the book. An attempt that succeeded after it was refused stands there by its number (`….extra.2`); what else
+# was posted for an order between it and a supplier's float belongs to the one attempt that delivered it.
+
+_BOOKED = """
+           SELECT sum(t.minor)::bigint AS minor, min(right(t.credit, 3)) AS currency, min(t.at) AS at
+             FROM ledger_transfer t
+            WHERE t.cell = a.cell AND t.id > a.order_id || '.' AND t.id < a.order_id || '/'
+              AND left(CASE x.kind WHEN 'recharge' THEN t.credit ELSE t.debit END, -4) = :method
+              AND (substring(t.id from '[.]extra[.]([0-9]+)') = a.n::text
+                   OR (t.id NOT LIKE '%.extra.%' AND a.state = 'done' AND NOT EXISTS (
+                       SELECT FROM ledger_transfer e
+                        WHERE e.cell = a.cell AND e.id >= a.order_id || '.extra.' || a.n || '.'
+                          AND e.id < a.order_id || '.extra.' || a.n || '/')))
+"""
+
+RECHARGES = Statement(f"""
+    -- Rows of a supplier's day that our book does not have, or has otherwise; a row without our number goes by theirs
+    SELECT x.n, x.kind, x.cell, coalesce(a.request_id, x.reference), x.request_id, x.transaction,
+           CASE WHEN x.kind = 'reversal' OR x.transaction = x.request_id THEN coalesce(a.their_id, '') ELSE x.transaction END,
+           x.minor, x.currency, x.at, b.minor, b.currency, coalesce(a.their_id, ''), b.at, a.state
+      FROM reconcile_line x
+      LEFT JOIN LATERAL (
+           SELECT a.cell, a.order_id, a.n, a.request_id, a.their_id, a.state FROM topup_attempt a
+            WHERE a.cell = x.cell AND a.order_id = left(x.request_id, 27) AND a.request_id = x.request_id
+              AND a.supplier = :supplier
+            UNION ALL
+           SELECT a.cell, a.order_id, a.n, a.request_id, a.their_id, a.state FROM topup_attempt a
+            WHERE x.request_id = '' AND a.their_id = x.transaction AND a.supplier = :supplier
+            LIMIT 1) AS a ON true
+      LEFT JOIN LATERAL ({_BOOKED}) AS b ON true
+     WHERE x.method = :method AND x.day = :day::date
+       AND (b.minor IS DISTINCT FROM x.minor OR b.currency <> x.currency
+            OR (x.kind = 'recharge' AND (x.transaction NOT IN (x.request_id, coalesce(a.their_id, ''))
+                OR b.at NOT BETWEEN x.at - :clocks::interval AND x.at + :clocks::interval)))
+     ORDER BY x.n LIMIT :most
+""")
+
+_NOT_TOLD = """
+       AND NOT EXISTS (
+           SELECT FROM reconcile_line l
+            WHERE l.method = :method AND l.kind IN ('recharge', 'reversal') AND l.kind = x.kind
+              AND l.request_id = x.request_id)
+       AND NOT EXISTS (
+           SELECT FROM reconcile_line l
+            WHERE l.method = :method AND l.kind = x.kind AND l.request_id = '' AND l.transaction = x.their_id)
+"""
+
+OUR_RECHARGES = Statement(f"""
+    -- What was posted out of a float for orders in a span of time and stands in no statement
+    SELECT x.cell, x.request_id, coalesce(x.their_id, x.request_id), x.minor, x.currency, x.at
+      FROM (SELECT t.cell, a.request_id, a.their_id, t.minor, right(t.credit, 3) AS currency, t.at, 'recharge' AS kind
+              FROM ledger_transfer t
+              JOIN topup_attempt a ON a.cell = t.cell AND a.order_id = left(t.id, 27) AND a.supplier = :supplier
+               AND a.state = 'done'
+               AND CASE WHEN t.id LIKE '%.extra.%' THEN substring(t.id from '[.]extra[.]([0-9]+)') = a.n::text
+                   ELSE NOT EXISTS (
+                       SELECT FROM ledger_transfer e
+                        WHERE e.cell = a.cell AND e.id >= a.order_id || '.extra.' || a.n || '.'
+                          AND e.id < a.order_id || '.extra.' || a.n || '/') END
+             WHERE t.credit LIKE 'float:%' AND t.credit NOT LIKE 'float:pa\\_%' AND t.credit = ANY (:accounts::text[])
+               AND t.at >= :since AND t.at < :until AND t.id LIKE 'tu\\_%') AS x
+     WHERE true {_NOT_TOLD}
+     ORDER BY x.at, x.request_id LIMIT :most
+""")
+
+OUR_REVERSALS = Statement(f"""
+    -- What came back into a float for orders in a span of time and stands in no statement
+    SELECT x.cell, x.request_id, coalesce(x.their_id, x.request_id), x.minor, x.currency, x.at
+      FROM (SELECT t.cell, a.request_id, a.their_id, t.minor, right(t.debit, 3) AS currency, t.at, 'reversal' AS kind
+              FROM ledger_transfer t
+              JOIN topup_attempt a ON a.cell = t.cell AND a.order_id = left(t.id, 27) AND a.supplier = :supplier
+               AND a.state = 'done'
+               AND NOT EXISTS (
+                   SELECT FROM ledger_transfer e
+                    WHERE e.cell = a.cell AND e.id >= a.order_id || '.extra.' || a.n || '.'
+                      AND e.id < a.order_id || '.extra.' || a.n || '/')
+             WHERE t.debit LIKE 'float:%' AND t.debit NOT LIKE 'float:pa\\_%' AND t.debit = ANY (:accounts::text[])
+               AND t.at >= :since AND t.at < :until AND t.id LIKE 'tu\\_%') AS x
+     WHERE true {_NOT_TOLD}
+     ORDER BY x.at, x.request_id LIMIT :most
+""")
+
+STANDING_RECHARGES = Statement(f"""
+    -- What was not explained yet of a supplier's, with both sides' words as they are now
+    SELECT x.id, x.bucket, x.kind, x.cell, x.reference, x.request_id, x.transaction, x.ours_minor, x.theirs_minor,
+           x.currency, x.at, x.why, x.state, x.day,
+           (SELECT count(*) FROM reconcile_line l
+             WHERE l.method = x.method AND l.transaction = x.transaction AND l.kind = x.kind
+               AND l.request_id = x.request_id),
+           l.minor, l.currency,
+           CASE WHEN l.minor IS NULL OR x.kind = 'reversal' OR l.transaction = l.request_id THEN coalesce(a.their_id, '')
+                ELSE l.transaction END, l.at,
+           b.minor, b.currency, coalesce(a.their_id, ''), b.at
+      FROM reconcile_item x
+      LEFT JOIN cases_case s ON s.id = 'difference:' || x.id
+      LEFT JOIN LATERAL (
+           SELECT * FROM (
+                  SELECT l.day, l.n, l.minor, l.currency, l.request_id, l.transaction, l.at FROM reconcile_line l
+                   WHERE l.method = x.method AND l.kind IN ('recharge', 'reversal') AND l.kind = x.kind
+                     AND l.request_id = x.request_id AND x.request_id <> ''
+                   UNION ALL
+                  SELECT l.day, l.n, l.minor, l.currency, l.request_id, l.transaction, l.at FROM reconcile_line l
+                   WHERE l.method = x.method AND l.kind = x.kind AND l.request_id = '' AND l.transaction = x.transaction
+                  ) AS l
+            ORDER BY l.day, l.n LIMIT 1) AS l ON true
+      LEFT JOIN LATERAL (
+           SELECT a.cell, a.order_id, a.n, a.their_id, a.state FROM topup_attempt a
+            WHERE a.cell = x.cell AND a.order_id = left(x.reference, 27) AND a.request_id = x.reference
+            UNION ALL
+           SELECT a.cell, a.order_id, a.n, a.their_id, a.state FROM topup_attempt a
+            WHERE x.reference = '' AND a.their_id = x.transaction AND 'float:' || a.supplier = :method
+            LIMIT 1) AS a ON true
+      LEFT JOIN LATERAL ({_BOOKED}) AS b ON true
+     WHERE x.method = :method AND x.state <> 'settled' AND s.state IS DISTINCT FROM 'resolved'
+     ORDER BY x.id
+""")
+
+RECHARGED = Statement("""
+    -- Did anything leave these floats for an order in a span of time?
+    SELECT EXISTS (
+      SELECT FROM ledger_transfer t
+       WHERE t.credit LIKE 'float:%' AND t.credit NOT LIKE 'float:pa\\_%' AND t.credit = ANY (:accounts::text[])
+         AND t.at >= :since AND t.at < :until)
+""")
+
 # ------------------------------------------------------------------ items
 
 ADD = Statement("""

@@ -1,24 +1,23 @@
-"""Taking a firm's statement: read in one stream, matched with our book, and what differs asked about or handed to a person."""
+"""Taking a statement: read in one stream, matched with our book, and what differs asked about or handed to a person."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from itertools import chain
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from refill import cases
 from refill.cases import Case
-from refill.db import Database, Row, Tx
+from refill.db import Database, Row, Statement, Tx
 from refill.db.bulk import Bulk, BulkTx
 from refill.errors import CannotHappen, NotFound
-from refill.ids import cell_of, cell_of_id
-from refill.outcome import Done
-from refill.payments import BadStatement, Method, StatementLine
+from refill.ids import cell_of
+from refill.outcome import Outcome
+from refill.payments import BadStatement, StatementLine
 from refill.reconcile import sql
+from refill.reconcile.firms import Firm, order_cell
 from refill.reconcile.gaps import (
-    CLOCKS,
-    REFUND_PATIENCE,
     Gap,
     Side,
     business_day,
@@ -29,8 +28,8 @@ from refill.reconcile.gaps import (
     overdue,
     sentence,
 )
-from refill.topup import Trade, flow, store
-from refill.topup.order import order_of
+from refill.reconcile.recharges import Wholesaler, supplier_of
+from refill.topup import Trade
 
 MOST_GAPS = 10_000  # more than that is not a day with troubles but somebody else's file
 BLOCK = 1 << 20  # bytes
@@ -45,6 +44,32 @@ EXPLAINS = {
 }
 
 Progress = Callable[[int], None]  # hears how many rows were read
+
+
+class Counterparty(Protocol):
+    """Whose statement is taken: a payment firm, or a supplier under the name of our float there (`float:northtel`)."""
+
+    name: str
+    standing: Statement
+
+    @property
+    def sends(self) -> bool:
+        """Are its statements fetched over the wire?"""
+
+    def read(self, file: BinaryIO) -> Iterator[StatementLine]:
+        """The rows of a statement. Raises BadStatement."""
+
+    async def gaps(self, tx: Tx, day: date, most: int) -> list[Gap]:
+        """What the day's statement or our book has alone, or otherwise."""
+
+    async def traded(self, tx: Tx, since: datetime, until: datetime) -> bool:
+        """Did anything happen between us in that time?"""
+
+    async def fetch(self, trade: Trade, day: date) -> Outcome[bytes]:
+        """The statement of a day, as `read` takes it; Refused(ABSENT) when there is none (yet); Unknown."""
+
+    async def ask(self, trade: Trade, kind: str, reference: str, request_id: str) -> None:
+        """Asks them about one thing that only their statement has, and lets the engine act on the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,27 +106,39 @@ async def take(
     The same file again is given its first answer; another one for a day that is still open takes the former's place.
     Raises BadStatement, NotFound (no such method), CannotHappen (the day is closed).
     """
-    shelf = statements_of(trade, method)
+    counterparty = statements_of(trade, method)
     digest = _digest(file)
 
     async def work(tx: Tx) -> Result:
         assert isinstance(tx, BulkTx)
         file.seek(0)
-        return await _take(tx, trade.world.db_now(), shelf, file, digest, day, progress)
+        return await _take(tx, trade.world.db_now(), counterparty, file, digest, day, progress)
 
     result = await bulk.transaction(work)
     if not result.again:
-        await pursue(trade, bulk, method)
+        await pursue(trade, bulk, counterparty.name)
     return result
 
 
-def statements_of(trade: Trade, method: str) -> Method:
-    """The method by its name. Raises NotFound, and BadStatement for one whose firm writes none."""
-    if method not in trade.methods:
-        raise NotFound("There is no such payment method, or its settings are missing.")
-    if not trade.methods[method].can.statement:
-        raise BadStatement(f"There are no statements for {method}.")
-    return trade.methods[method]
+def statements_of(trade: Trade, name: str) -> Counterparty:
+    """Who writes statements under this name: a method's, a supplier's own, or that of our float there.
+
+    Raises NotFound, and BadStatement for one that writes none that we can read.
+    """
+    if name in trade.methods:
+        if not trade.methods[name].can.statement:
+            raise BadStatement(f"There are no statements for {name}.")
+        return Firm(trade.methods[name])
+    supplier = supplier_of(trade, name)
+    if supplier is None:
+        raise NotFound("There is no such payment method or supplier, or its settings are missing.")
+    return Wholesaler(trade, supplier)
+
+
+def counterparties(trade: Trade) -> list[Counterparty]:
+    """Everybody whose statements we take, in one order for all."""
+    firms = [Firm(method) for name, method in sorted(trade.methods.items()) if method.can.statement]
+    return [*firms, *(Wholesaler(trade, supplier) for _, supplier in sorted(trade.suppliers.items()))]
 
 
 def _digest(file: BinaryIO) -> str:
@@ -113,40 +150,46 @@ def _digest(file: BinaryIO) -> str:
 
 
 async def _take(
-    tx: BulkTx, now: datetime, shelf: Method, file: BinaryIO, digest: str, given: date | None, progress: Progress
+    tx: BulkTx,
+    now: datetime,
+    counterparty: Counterparty,
+    file: BinaryIO,
+    digest: str,
+    given: date | None,
+    progress: Progress,
 ) -> Result:
-    await one_at_a_time(tx, shelf.name)
-    lines = shelf.read_statement(file)
+    await one_at_a_time(tx, counterparty.name)
+    lines = counterparty.read(file)
     first = next(lines, None)
     if first is None:
         if given is None:
             raise BadStatement("The statement holds no rows; name the day that it is for.")
         digest += f" {given}"  # the statements of two quiet days may be the same bytes
-    if known := await tx.row(sql.TAKEN, method=shelf.name, digest=digest):
-        return replace(Result(shelf.name, *known), again=True)
+    if known := await tx.row(sql.TAKEN, method=counterparty.name, digest=digest):
+        return replace(Result(counterparty.name, *known), again=True)
     day = given or business_day(first.at)  # type: ignore[union-attr]
-    where = {"method": shelf.name, "day": day.isoformat()}
+    where = {"method": counterparty.name, "day": day.isoformat()}
     await tx.run(sql.OPEN_DAY, **where)
     row = await tx.row(sql.DAY, **where)
     assert row is not None
     state, standing = row
     if state == "closed":
-        raise CannotHappen(f"{day} is closed for {shelf.name}; what was found later belongs to a later day.")
+        raise CannotHappen(f"{day} is closed for {counterparty.name}; what was found later belongs to a later day.")
     if standing is not None:
         await _forget(tx, where)
     sums = Sums(day, given is not None)
-    count = await tx.copy(sql.LINES, sums.rows(shelf.name, chain([first] if first else [], lines), progress))
+    count = await tx.copy(sql.LINES, sums.rows(counterparty.name, chain([first] if first else [], lines), progress))
     await tx.run(sql.LOOK_AT_LINES)
     await sums.save(tx, where)
     await tx.run(sql.STANDS, digest=digest, **where)
-    found = await _gaps(tx, shelf.name, day)
-    await recheck(tx, shelf.name, day, now)
-    carried = await _keep(tx, shelf.name, day, found, now)
+    found = await _gaps(tx, counterparty, day)
+    await recheck(tx, counterparty, day, now)
+    carried = await _keep(tx, counterparty.name, day, found, now)
     ours, theirs, differs, duplicate = counts(found)
     matched = count - (theirs + differs + duplicate)
     answer = (count, matched, ours, theirs, differs, duplicate, carried)
     await tx.run(sql.TAKE, digest=digest, at=now, **dict(zip(ANSWER, answer, strict=True)), **where)
-    return Result(shelf.name, day, *answer)
+    return Result(counterparty.name, day, *answer)
 
 
 async def one_at_a_time(tx: Tx, method: str) -> None:
@@ -178,9 +221,9 @@ class Sums:
             if not self._any_day and not self._start <= at < self._end:
                 raise BadStatement("The statement has rows of more than one day; name the day that it is for.")
             total = self._totals.setdefault(currency, [0, 0, 0])
-            total[kind == "refund"] += minor
+            total[kind in ("refund", "reversal")] += minor
             total[2] += fee_minor
-            cell = _cell(reference)
+            cell = order_cell(reference)
             yield method, self._day, n, kind, cell, reference, request_id, transaction, minor, fee_minor, currency, at
             if n % ROWS_A_STEP == 0:
                 progress(n)
@@ -198,89 +241,23 @@ class Sums:
         )
 
 
-def _cell(reference: str) -> int | None:
-    """The cell of our order, or None for a reference that is none of ours."""
-    if not reference.startswith("tu_"):
-        return None
-    try:
-        return cell_of_id(order_of(reference))
-    except NotFound:
-        return None
-
-
 # ------------------------------------------------------------------ what does not match
 
 
-async def _gaps(tx: Tx, method: str, day: date) -> list[Gap]:
+async def _gaps(tx: Tx, counterparty: Counterparty, day: date) -> list[Gap]:
     """Everything about a day that does not match. Raises BadStatement when that is too much to be this book's day."""
-    _, end = limits(day)
-    where = {"method": method, "day": day.isoformat(), "most": MOST_GAPS + 1}
+    where = {"method": counterparty.name, "day": day.isoformat(), "most": MOST_GAPS + 1}
     copies = [_copy(row) for row in await tx.rows(sql.COPIES, **where)]
-    payments = await tx.rows(sql.PAYMENTS, clocks=f"{CLOCKS.total_seconds():.0f} seconds", **where)
-    refunds = await tx.rows(sql.REFUNDS, **where)
-    since_payments, since_refunds = await _since(tx, method, day)
-    span = {"method": method, "until": end, "most": MOST_GAPS + 1}
-    ours = await tx.rows(sql.OUR_PAYMENTS, since=since_payments, **span)
-    our_refunds = await tx.rows(sql.OUR_REFUNDS, since=since_refunds, **span)
     twice = {gap.n for gap in copies}
-    gaps = [
-        *copies,
-        *(gap for gap in map(_payment, payments) if gap.n not in twice),
-        *(gap for gap in map(_refund, refunds) if gap.n not in twice),
-        *map(_our_payment, ours),
-        *map(_our_refund, our_refunds),
-    ]
+    gaps = copies + [gap for gap in await counterparty.gaps(tx, day, MOST_GAPS + 1) if not gap.n or gap.n not in twice]
     if len(gaps) > MOST_GAPS:
         raise BadStatement(f"More than {MOST_GAPS} rows do not match: this statement belongs to other books.")
     return gaps
 
 
-async def _since(tx: Tx, method: str, day: date) -> tuple[datetime, datetime]:
-    """From when on our payments and our refunds should stand in a statement: never before there were any.
-
-    A payment is looked for a day longer, because we may hear of it after its day's statement was taken.
-    """
-    earliest = day - REFUND_PATIENCE - timedelta(days=1)
-    days = {taken for (taken,) in await tx.rows(sql.WITH_STATEMENT, method=method, since=earliest.isoformat())}
-    before = day - timedelta(days=1)
-    return limits(before if before in days else day)[0], limits(min(days | {day}))[0]
-
-
 def _copy(row: Row) -> Gap:
     n, kind, cell, reference, request_id, transaction, minor, currency, at = row
     return Gap("duplicate", kind, cell, reference, request_id, transaction, n, None, minor, currency, at)
-
-
-def _payment(row: Row) -> Gap:
-    n, cell, reference, transaction, minor, currency, at, *ours, askable = row
-    if ours[0] is None:
-        return Gap(
-            "theirs_only", "payment", cell, reference, "", transaction, n, None, minor, currency, at, "", askable
-        )
-    why = difference(Side(minor, currency, reference, at), Side(*ours))
-    return Gap("differs", "payment", cell, reference, "", transaction, n, ours[0], minor, currency, at, why)
-
-
-def _refund(row: Row) -> Gap:
-    n, cell, reference, request_id, transaction, minor, currency, at, *ours, state = row
-    if state != "done":
-        # Asked for and not answered: asking again under the same id is the same refund.
-        askable = state in ("sent", "stuck") and ours[0] == minor
-        return Gap(
-            "theirs_only", "refund", cell, reference, request_id, transaction, n, None, minor, currency, at, "", askable
-        )
-    why = difference(Side(minor, currency, reference, at), Side(*ours), times=False)
-    return Gap("differs", "refund", cell, reference, request_id, transaction, n, ours[0], minor, currency, at, why)
-
-
-def _our_payment(row: Row) -> Gap:
-    reference, transaction, minor, currency, at = row
-    return Gap("ours_only", "payment", _cell(reference), reference, "", transaction, 0, minor, None, currency, at)
-
-
-def _our_refund(row: Row) -> Gap:
-    cell, reference, request_id, transaction, minor, currency, at = row
-    return Gap("ours_only", "refund", cell, reference, request_id, transaction, 0, minor, None, currency, at)
 
 
 # ------------------------------------------------------------------ what becomes of it
@@ -319,12 +296,13 @@ async def _keep(tx: Tx, method: str, day: date, gaps: Sequence[Gap], now: dateti
     return states.count("carried")
 
 
-async def recheck(tx: Tx, method: str, day: date | None, now: datetime) -> None:
+async def recheck(tx: Tx, counterparty: Counterparty, day: date | None, now: datetime) -> None:
     """Looks again at everything that was not explained: explained now, still waiting, or a case.
 
     day: whose statement has just been taken; None when the firm has just been asked.
     """
-    rows = await tx.rows(sql.STANDING, method=method)
+    method = counterparty.name
+    rows = await tx.rows(counterparty.standing, method=method)
     moved: list[tuple[str, str, date, date | None, str]] = []
     opened: list[Case] = []
     for id_, bucket, *rest in rows:
@@ -360,32 +338,26 @@ def _explained(gap: Gap, copies: int, words: Sequence[object]) -> str:
     theirs, ours = (Side(*side) if side[0] is not None else None for side in (words[:4], words[4:]))  # type: ignore[arg-type]
     if theirs is None or ours is None:
         return "no statement has it any more" if theirs is ours else ""
-    if difference(theirs, ours, times=gap.kind == "payment"):
+    if difference(theirs, ours, times=gap.kind in ("payment", "recharge")):
         return ""
     return EXPLAINS[gap.bucket]
 
 
 async def pursue(trade: Trade, db: Database, method: str) -> int:
-    """Asks the firm itself about what only its statement knows, and lets the engine act on the answer; returns how many.
+    """Asks the other side about what only its statement knows, and lets the engine act on the answer; returns how many.
 
-    A payment whose notice was lost pays its order, or goes back, as if the notice had come. What the firm does not
-    confirm becomes a case.
+    A payment whose notice was lost pays its order, or goes back, as if the notice had come; a recharge that we did not
+    know of delivers its order. What the other side does not confirm becomes a case.
     """
-    asked = await db.transaction(lambda tx: tx.rows(sql.ASKING, method=method))
+    counterparty = statements_of(trade, method)
+    asked = await db.transaction(lambda tx: tx.rows(sql.ASKING, method=counterparty.name))
     for kind, reference, request_id in asked:
-        dossier = await store.dossier(trade, order_of(reference))
-        if kind == "payment":
-            await flow.poll_payment(trade, next(p for p in dossier.payments if p.reference == reference))
-        else:
-            refund = next(r for r in dossier.refunds if r.request_id == request_id)
-            answer = await flow.ask_refund(trade, refund)
-            if isinstance(answer, Done):
-                await flow.refunded(trade, refund, answer)
+        await counterparty.ask(trade, kind, reference, request_id)
     if asked:
 
         async def look(tx: Tx) -> None:
-            await one_at_a_time(tx, method)
-            await recheck(tx, method, None, trade.world.db_now())
+            await one_at_a_time(tx, counterparty.name)
+            await recheck(tx, counterparty, None, trade.world.db_now())
 
         await db.transaction(look)
     return len(asked)

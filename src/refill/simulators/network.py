@@ -154,7 +154,12 @@ class Network:
         return True
 
     async def reverse(self, job: Job) -> None:
-        """Takes the credit back."""
+        """Takes the credit back, if that was not done before."""
+        if job.status != "reversed":
+            self.take_back(job)
+
+    def take_back(self, job: Job) -> None:
+        """Takes the credit back, and tells."""
         self.float_minor += self.cost(job.credited_minor)
         self.reversals.append(Credit(job.request_id, job.msisdn, job.credited_minor, self._now()))
         job.status = "reversed"

@@ -1,5 +1,9 @@
 """An operator's end of the wire `http_json`: a prepaid float, recharges, inquiries, callbacks, and trouble by number.
 
+It takes credit back when it is asked, and lists what left the float and came back to it; both by plan or chance with
+trouble: `reversal_lost`, `reversal_later`, `reversal_busy`, `statement_omits`, `statement_twice`, `statement_dearer`,
+`statement_stranger`.
+
 Served by `refill simulator operator`; the seeded simulator calls `handle` directly in virtual time. What truly happened
 stands in plain attributes: `credits`, `reversals`, `refused`, `float_minor`; from another process, in `GET /truth`.
 
@@ -20,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from refill.errors import NotAnAmount
 from refill.money import amount, decimal_text
-from refill.simulators.network import Job, Network, page_instead
+from refill.simulators.network import Credit, Job, Network, page_instead
 from refill.simulators.trouble import Keep, Surroundings
 from refill.world import NoAnswer, Request, Response
 
@@ -47,6 +51,7 @@ WHAT_HAPPENS = {
     "reversed": "delivered, and taken back after 20 s",
     "silent": "processing for ever, never delivered",
     "error_500": "delivered, but answered with status 500 and no body",
+    "spent": "delivered, and spent at once: nothing can be taken back",
 }
 _REFUSES = {
     "refused": "NUMBER_BARRED",
@@ -55,6 +60,7 @@ _REFUSES = {
     "busy": "BUSY",
 }
 _SKEW = timedelta(minutes=5)
+_PAGE = 500  # transactions
 
 
 NAME = "operator"
@@ -70,6 +76,7 @@ def leads(keep: Keep, url: str) -> dict[str, object]:
         f"http_json_{_SUPPLIER}_secret": _kept_secret(keep),
         f"http_json_{_SUPPLIER}_dedups": "yes",
         f"http_json_{_SUPPLIER}_not_found_final_s": "300",
+        f"http_json_{_SUPPLIER}_can_reverse": "yes",
     }
 
 
@@ -96,6 +103,8 @@ class OperatorSimulator(Network):
     def __init__(self, *, secret: bytes, name: str = "northtel", **network: Any) -> None:
         super().__init__(name=name, **network)
         self._secret = secret
+        self._reversing: set[str] = set()  # request ids
+        self._stated: dict[tuple[str, int], list[dict[str, Any]]] = {}  # the rows that each transaction came to
 
     async def handle(self, request: Request) -> Response:
         """Answers one request. Raises NoAnswer when the answer is lost."""
@@ -103,7 +112,7 @@ class OperatorSimulator(Network):
         path = parts.path.removeprefix(self.base_path)
         if own := self.page_or_truth(request):
             return own
-        if not path.startswith(("/recharges", "/balance")):
+        if not path.startswith(("/recharges", "/balance", "/transactions")):
             return Response(404, {"content-type": "text/plain"}, b"")
         stamp = request.headers.get("x-timestamp", "")
         target = parts.path + (f"?{parts.query}" if parts.query else "")
@@ -125,6 +134,10 @@ class OperatorSimulator(Network):
                 return self._answer(request, 404, {"status": "refused", "code": "NO_SUCH_CURRENCY"})
             left = decimal_text(self.float_minor, currency)
             return self._answer(request, 200, {"balance": left, "currency": currency})
+        if request.method == "GET" and path == "/transactions":
+            return self._transactions(request, parse_qs(parts.query))
+        if request.method == "POST" and (asked := re.fullmatch(r"/recharges/([^/]+)/reversals", path)):
+            return self._reversal(request, unquote(asked[1]))
         if request.method == "GET" and path.startswith("/recharges/"):
             return self._inquire(request, unquote(path.removeprefix("/recharges/")))
         return self._answer(request, 404, {"status": "refused", "code": "NO_SUCH_PAGE"})
@@ -159,6 +172,82 @@ class OperatorSimulator(Network):
         if job is None or self.hidden(job):
             return self._answer(request, 404, {"request_id": request_id, "status": "not_found"})
         return self._answer(request, 200, self._told(job), job)
+
+    def _reversal(self, request: Request, request_id: str) -> Response:
+        """Takes credit back, once for each reversal_id; what was spent is not there any more."""
+        job = self.jobs.get(request_id)
+        try:
+            reversal_id = json.loads(request.body)["reversal_id"]
+            usable = re.fullmatch(r"[0-9A-Za-z_.-]{1,64}", reversal_id)
+        except (ValueError, KeyError, TypeError):
+            usable = None
+        if not usable:
+            return self._answer(request, 400, {"status": "refused", "code": "BAD_REQUEST"}, job)
+        said: dict[str, Any] = {"request_id": request_id, "reversal_id": reversal_id}
+        if self.troubles.strikes("reversal_busy"):
+            return self._answer(request, 200, said | {"status": "refused", "code": "BUSY"})
+        if job is None or self.hidden(job) or job.status not in ("delivered", "reversed"):
+            return self._answer(request, 200, said | {"status": "refused", "code": "NOT_DELIVERED"})
+        if job.trouble == "spent":
+            return self._answer(request, 200, said | {"status": "refused", "code": "CREDIT_SPENT"})
+        if job.status == "delivered" and job.request_id not in self._reversing:
+            if self.troubles.strikes("reversal_later"):
+                self._reversing.add(job.request_id)
+                self._schedule(8, lambda: self.reverse(job))
+            else:
+                self.take_back(job)
+        if self.troubles.strikes("reversal_lost"):
+            raise NoAnswer("the answer was lost")
+        if job.status != "reversed":
+            return self._answer(request, 200, said | {"status": "processing"})
+        returned = decimal_text(self.cost(job.credited_minor), self.currency)
+        said |= {"status": "reversed", "supplier_reference": job.reference, "returned": returned}
+        return self._answer(request, 200, said | {"currency": self.currency})
+
+    def _transactions(self, request: Request, query: dict[str, list[str]]) -> Response:
+        """What left the float and came back in a span of time, a page at a time."""
+        try:
+            since, until = (datetime.fromtimestamp(int(query[end][0]), UTC) for end in ("since", "until"))
+            after = int(query.get("after", ["0"])[0])
+        except (KeyError, ValueError, OverflowError):
+            return self._answer(request, 400, {"code": "BAD_REQUEST"})
+        rows = [row for row in self.statement() if since <= datetime.fromisoformat(row["at"]) < until]
+        page = rows[after : after + _PAGE]
+        more = str(after + _PAGE) if after + _PAGE < len(rows) else ""
+        return self._answer(request, 200, {"transactions": page, "next": more})
+
+    def statement(self) -> list[dict[str, Any]]:
+        """Every transaction as it is told: as it happened, but for trouble, which strikes each of them once."""
+        for kind, happened in (("recharge", self.credits), ("reversal", self.reversals)):
+            for n, one in enumerate(happened):
+                if (kind, n) not in self._stated:
+                    self._stated[kind, n] = self._state(kind, one)
+        return [row for rows in self._stated.values() for row in rows]
+
+    def _state(self, kind: str, one: Credit) -> list[dict[str, Any]]:
+        cost_minor = self.cost(one.face_minor)
+        row = {
+            "kind": kind,
+            "request_id": one.request_id,
+            "supplier_reference": self.jobs[one.request_id].reference,
+            "cost": decimal_text(cost_minor, self.currency),
+            "currency": self.currency,
+            "at": one.at.isoformat(),
+        }
+        if self.troubles.strikes("statement_omits"):
+            return []
+        if self.troubles.strikes("statement_dearer"):
+            return [row | {"cost": decimal_text(cost_minor + 100, self.currency)}]
+        if self.troubles.strikes("statement_stranger"):
+            return [
+                row,
+                row
+                | {
+                    "request_id": f"x{one.request_id[:20]}",
+                    "supplier_reference": f"X{self._dice.getrandbits(48):012x}",
+                },
+            ]
+        return [row, row] if self.troubles.strikes("statement_twice") else [row]
 
     def _told(self, job: Job) -> dict[str, Any]:
         face = decimal_text(job.credited_minor or job.face_minor, self.currency)

@@ -356,7 +356,12 @@ class ReloadlySimulator:
         if self.troubles.strikes("inquiry_html"):
             return Response(200, {"content-type": "text/html"}, b"<html><body>maintenance</body></html>")
         name = query.get("customIdentifier", [""])[0]
-        seen = [topup for topup in self.topups.values() if not self._unseen(topup)]
+        since, until = (query.get(end, [""])[0] for end in ("startDate", "endDate"))
+        seen = [
+            topup
+            for topup in self.topups.values()
+            if not self._unseen(topup) and since <= _when(topup.at) and (not until or _when(topup.at) < until)
+        ]
         return _paged([self._told(topup) for topup in seen if name in ("", topup.request_id)], query)
 
     def _unseen(self, topup: TopUp) -> bool:
@@ -382,7 +387,7 @@ class ReloadlySimulator:
             "deliveredAmount": Decimal(decimal_text(minor, self.local_currency)),
             "deliveredAmountCurrencyCode": self.local_currency,
             "cost": Decimal(decimal_text(cost, self.currency)),
-            "transactionDate": topup.at.strftime("%Y-%m-%d %H:%M:%S"),
+            "transactionDate": _when(topup.at),
             "pinDetail": None,
         }
 
@@ -489,6 +494,10 @@ def _paged(rows: list[dict[str, Any]], query: Mapping[str, list[str]]) -> Respon
             "empty": not here,
         }
     )
+
+
+def _when(at: datetime) -> str:
+    return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _digits(number: object) -> str:

@@ -57,6 +57,7 @@ BY_SUFFIX = {
     "0020": "reversed",
     "0021": "silent",
     "0022": "error_500",
+    "0023": "spent",
 }
 
 

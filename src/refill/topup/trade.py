@@ -7,7 +7,8 @@ from datetime import timedelta
 from refill.catalogue import Catalogue
 from refill.db import Database
 from refill.ledger import Stripes
-from refill.operators import Supplier
+from refill.notify import Listeners
+from refill.operators import Supplier, Terms
 from refill.payments import Method
 from refill.vault import Vault
 from refill.world import World
@@ -51,4 +52,6 @@ class Trade:
     suppliers: Mapping[str, Supplier]
     public_url: str = "http://127.0.0.1:8000"
     rules: Rules = field(default_factory=Rules)
+    terms: Mapping[str, Terms] = field(default_factory=dict)  # what is agreed with each supplier beside its wire
     stripes: Stripes = field(default_factory=Stripes)
+    listeners: Listeners = field(default_factory=Listeners)
