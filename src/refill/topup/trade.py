@@ -7,6 +7,7 @@ from datetime import timedelta
 from refill.catalogue import Catalogue
 from refill.db import Database
 from refill.ledger import Stripes
+from refill.lookups import Asker
 from refill.notify import Listeners
 from refill.operators import Supplier, Terms
 from refill.payments import Method
@@ -54,4 +55,5 @@ class Trade:
     rules: Rules = field(default_factory=Rules)
     terms: Mapping[str, Terms] = field(default_factory=dict)  # what is agreed with each supplier beside its wire
     stripes: Stripes = field(default_factory=Stripes)
+    lookups: Asker = field(default_factory=Asker)
     listeners: Listeners = field(default_factory=Listeners)
