@@ -57,7 +57,15 @@ class Settings:
     simulators: bool = True  # on when no payment method and no supplier is set
     demo: bool = False  # put a shop to look at into the embedded database; off for a real business
     payment_expiry_s: int = 900
+    egress_allow: str = (
+        ""  # places of our own network that webhooks may reach all the same: `10.0.0.5:8443 127.0.0.1:9000`
+    )
     undo_s: int = 0  # how long a paid order waits before it is sent, so that the payer may undo it
+
+    @property
+    def allowed_places(self) -> frozenset[str]:
+        """Where webhooks may go although it is not public."""
+        return frozenset(self.egress_allow.split())
 
     @property
     def embedded(self) -> bool:
@@ -246,6 +254,22 @@ def _secret_file(name: str, value: Any) -> str:
     return str(path)
 
 
+def _places(name: str, value: Any) -> str:
+    words = _text(name, value).lower().split()
+    for word in words:
+        host, _, port = word.rpartition(":")
+        plain = ":" not in host or (host.startswith("[") and host.endswith("]"))
+        if (
+            not host
+            or not plain
+            or not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536)
+        ):
+            raise SettingsError(
+                f"{_variable(name)} names places as host:port, such as 10.0.0.5:8443, not {word[:80]!r}."
+            )
+    return " ".join(words)
+
+
 PORT_READERS: dict[str, Callable[[str, Any], str]] = {
     "text": _text,
     "secret": _text,
@@ -267,6 +291,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "simulators": _flag,
     "demo": _flag,
     "payment_expiry_s": _whole(30, 7 * 86_400),
+    "egress_allow": _places,
     "undo_s": _whole(0, 86_400),
 }
 assert set(READERS) | {"ports"} == {each.name for each in fields(Settings)}

@@ -14,6 +14,7 @@ class Request:
     """One HTTP request to a stranger. `timeout_s` is the hard end: after it nobody is listening for the answer.
 
     Of a longer answer than `most_bytes` the rest is not read; only a file that we fetch needs more than 1 MiB.
+    guarded: a partner chose the address, so that only a public one is called (see `egress`).
     """
 
     method: str
@@ -22,6 +23,7 @@ class Request:
     body: bytes = b""
     timeout_s: float = 10.0
     most_bytes: int = 1 << 20
+    guarded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ AGE_LIMIT = {
     "voucher_guessing": timedelta(hours=1),  # wrong PINs from many places: somebody tries them through
     "disputed": timedelta(hours=48),  # a payer's bank takes money back; with a day for our evidence, until that day
     "dispute_lost": timedelta(hours=24),  # money that is gone: write it off, or recover it
+    "webhook_failing": timedelta(hours=72),  # a partner's endpoint accepted nothing for days and is disabled
     "refund_asked": timedelta(hours=24),  # somebody wants to give money back; another person confirms
 }
 

@@ -3,6 +3,7 @@
 from refill.ledger.accounts import Account, cell_of_account
 from refill.ledger.book import (
     POSTED,
+    Draft,
     Entry,
     Posted,
     Refusal,
@@ -20,6 +21,7 @@ __all__ = [
     "KINDS",
     "POSTED",
     "Account",
+    "Draft",
     "Entry",
     "Move",
     "Posted",

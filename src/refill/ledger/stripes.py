@@ -224,4 +224,10 @@ async def set_floor(tx: Tx, name: str, floor_minor: int) -> bool:
 
 async def standing(tx: Tx, name: str) -> int:
     """What an account holds in all its stripes together, at one moment; 0 when there is no such account."""
-    return sum((await balances(tx, stripes_of(name, MOST))).values())
+    return (await standings(tx, [name]))[name]
+
+
+async def standings(tx: Tx, names: Sequence[str]) -> dict[str, int]:
+    """The same of many accounts."""
+    held = await balances(tx, [one for name in names for one in stripes_of(name, MOST)])
+    return {name: sum(held.get(one, 0) for one in stripes_of(name, MOST)) for name in names}

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import uvicorn
@@ -141,6 +142,11 @@ class FarEnds:
 
     settings: dict[str, object]
     urls: dict[str, str]
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Where webhooks may go although it is not public: to the receiver that is played."""
+        return frozenset(urlsplit(url).netloc for name, url in self.urls.items() if name == "receiver")
 
 
 def led(keep: Keep, port: int) -> FarEnds:

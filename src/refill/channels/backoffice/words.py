@@ -98,6 +98,7 @@ KINDS: dict[str, Promise] = {
     "refund_refused": _("Refund refused"),
     "empty_float": _("Our float is empty"),
     "voucher_guessing": _("PINs are being guessed"),
+    "webhook_failing": _("A partner's endpoint fails"),
     "difference": _("Difference in the books"),
     "disputed": _("Disputed payment"),
     "dispute_lost": _("Lost dispute"),

@@ -1,0 +1,56 @@
+"""Telling partners what happened: an outbox beside every change, and senders that deliver it, in order, at least once."""
+
+from refill.notify.courier import Courier, Note, Render
+from refill.notify.endpoints import (
+    Endpoint,
+    TooManyEndpoints,
+    addresses,
+    change,
+    create,
+    delete,
+    endpoint,
+    of_partner,
+    rotate,
+)
+from refill.notify.floats import Low
+from refill.notify.floats import watch as watch_floats
+from refill.notify.log import Delivery, Try, deliveries, delivery, forget, replay, replay_span, tries
+from refill.notify.outbox import REFRESH, Listeners, Told, event_id, tell
+from refill.notify.sender import Letter, Receipt, Sender
+from refill.notify.webhook import EVENTS, TEST, Webhook
+
+__all__ = [
+    "EVENTS",
+    "REFRESH",
+    "TEST",
+    "Courier",
+    "Delivery",
+    "Endpoint",
+    "Letter",
+    "Listeners",
+    "Low",
+    "Note",
+    "Receipt",
+    "Render",
+    "Sender",
+    "Told",
+    "TooManyEndpoints",
+    "Try",
+    "Webhook",
+    "addresses",
+    "change",
+    "create",
+    "delete",
+    "deliveries",
+    "delivery",
+    "endpoint",
+    "event_id",
+    "forget",
+    "of_partner",
+    "replay",
+    "replay_span",
+    "rotate",
+    "tell",
+    "tries",
+    "watch_floats",
+]
