@@ -36,7 +36,11 @@ MONEY = Statement("""
              sum(CASE WHEN credit LIKE 'owed:%' OR credit LIKE 'held:%' THEN minor ELSE 0 END)
            - sum(CASE WHEN debit LIKE 'owed:%' OR debit LIKE 'held:%' THEN minor ELSE 0 END) AS waiting,
              sum(CASE WHEN debit LIKE 'disputes:%' THEN minor WHEN credit LIKE 'disputes:%' THEN -minor ELSE 0 END)
-          AS disputed
+          AS disputed,
+             -- what a supplier abroad took of its currency, and what that was booked as in ours
+             sum(minor) FILTER (WHERE debit LIKE 'fx:%') AS theirs,
+             sum(minor) FILTER (WHERE credit LIKE 'fx:%') AS ours,
+             count(*) FILTER (WHERE debit LIKE 'fx:%') AS bills
         FROM ledger_transfer WHERE cell BETWEEN :first AND :last AND id LIKE 'tu\\_%' GROUP BY 1),
     stray AS (
       SELECT order_id, sum(minor) AS minor FROM topup_capture WHERE fate <> 'order' GROUP BY 1),
@@ -59,7 +63,10 @@ MONEY = Statement("""
                   WHEN o.supplier = 'home' AND o.delivery <> 'reversed' THEN coalesce(moved.credited, 0)
                   ELSE o.delivered_minor END AS credited,
              CASE WHEN o.final_at IS NULL THEN 0 ELSE coalesce(moved.waiting, 0) END AS waiting,
-             coalesce(moved.disputed, 0) AS disputed, coalesce(fought.open, 0) AS open
+             coalesce(moved.disputed, 0) AS disputed, coalesce(fought.open, 0) AS open,
+             coalesce(moved.theirs, 0) AS theirs, coalesce(moved.ours, 0) AS ours, coalesce(moved.bills, 0) AS bills,
+             coalesce(moved.theirs, 0) * coalesce(o.rate_num, 0)::numeric / coalesce(o.rate_den, 1) AS worth,
+             o.cost_currency
         FROM topup_order o
         LEFT JOIN moved ON moved.order_id = o.id
         LEFT JOIN stray ON stray.order_id = o.id
@@ -71,9 +78,12 @@ MONEY = Statement("""
                 WHEN given_back <> refunded THEN 'gave back ' || given_back || ', refunded ' || refunded
                 WHEN credited <> delivered THEN 'credited ' || credited || ', delivered ' || delivered
                 WHEN disputed <> open THEN 'holds ' || disputed || ' as disputed, and ' || open || ' is'
+                WHEN abs(ours - worth) * 2 > bills THEN 'changed ' || theirs || coalesce(' of ' || cost_currency, '')
+                  || ' into ' || ours || ', and its rate says ' || round(worth)
                 ELSE 'is final, but ' || waiting || ' still waits' END
       FROM told
      WHERE taken <> captured OR given_back <> refunded OR credited <> delivered OR disputed <> open OR waiting <> 0
+        OR abs(ours - worth) * 2 > bills
      ORDER BY id LIMIT :most
 """)
 
