@@ -15,7 +15,7 @@ from refill.stock.importing import (
 )
 from refill.stock.levels import Shelf, alarms, set_level, shelves
 from refill.stock.pins import NotATopUpPin, TopUpPin
-from refill.stock.wishes import Wish, ask, decide, held, shown, waiting
+from refill.stock.wishes import Kind, Wish, ask, decide, held, shown, waiting
 from refill.stock.wishes import of_order as wishes_of
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Batch",
     "Given",
     "Goods",
+    "Kind",
     "NotATopUpPin",
     "Refusal",
     "Shelf",

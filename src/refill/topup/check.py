@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from refill import vouchers
+from refill import stock, vouchers
 from refill.db import Database, Statement, Tx
 from refill.ids import CELLS
 from refill.ledger.check import SHOWN, Progress, snapshot
@@ -107,7 +107,7 @@ async def check_in(tx: Tx, progress: Progress, steps: int = STEPS) -> list[str]:
             findings.append(f"I4: {order_id} {says}.")
         findings += _illegal(await tx.rows(HISTORIES, **cells))
         progress(step + 1 + steps, steps + steps)
-    return findings + await vouchers.check(tx)
+    return findings + await vouchers.check(tx) + await stock.check(tx)
 
 
 def _illegal(rows: Sequence[tuple[object, ...]]) -> Iterator[str]:

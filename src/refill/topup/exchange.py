@@ -7,8 +7,9 @@ from refill.catalogue.rates import Rate
 from refill.db import Tx
 from refill.ledger import Account, Entry, open_accounts
 from refill.money import Money, share
-from refill.operators import Delivery
+from refill.operators import Delivery, pins
 from refill.topup.order import Attempt, Order
+from refill.topup.states import supply_account
 from refill.topup.store import Changes
 
 Leg = tuple[str, str, int]
@@ -42,7 +43,7 @@ def watch_cost(changes: Changes, order: Order, attempt: Attempt, delivery: Deliv
     if told.currency != agreed.currency:
         says = f"{attempt.supplier} bills in {told.currency}, and {agreed.currency} was agreed; {agreed} was booked."
         changes.troubles.append(Case("wrong_cost", order.id, says, told))
-    elif agreed < told:
+    elif agreed < told and attempt.supplier != pins.NAME:  # what our own goods cost was agreed when we bought them
         says = f"{attempt.supplier} took {told}, and {agreed} was agreed; what they took was booked."
         changes.troubles.append(Case("wrong_cost", order.id, says, told - agreed))
 
@@ -54,7 +55,7 @@ def cost_legs(order: Order, supplier: str, cost: Money) -> list[Leg]:
     `fx:position` in ours, at the rate of the order.
     """
     spent = f"cost:topup/{order.price.currency}"
-    taken = f"float:{supplier}/{cost.currency}"
+    taken = supply_account(supplier, order.operator, cost.currency)
     if cost.currency == order.price.currency:
         return [(spent, taken, cost.minor)]
     ours = order.in_price(cost.minor)

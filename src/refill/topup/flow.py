@@ -9,6 +9,7 @@ from refill.topup.inside import pay_inside
 from refill.topup.invite import invite
 from refill.topup.notices import receive_notice, receive_supplier_notice
 from refill.topup.pay import cancel, close, pay, poll, poll_payment
+from refill.topup.pins import ask_about_pin, confirm_stock, decide_about_pin, pin_story, pins_for_payer, show_pin
 from refill.topup.place import place
 from refill.topup.proposal import confirm_refund, decline_refund, refund
 from refill.topup.redeem import redeem
@@ -20,7 +21,7 @@ from refill.topup.trade import Trade
 from refill.topup.wallet import Move, fill_wallet, wallet, wallet_number, wallet_story
 from refill.topup.weigh import weigh
 
-# As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled;
+# As an order lives: placed; invited, paid (by notice or by asking) or given up; sent, inquired, settled; its PIN read;
 # refunded (by itself, or by two people), reversed, disputed by the payer's bank.
 __all__ = [  # noqa: RUF022
     "new_order_id",
@@ -45,6 +46,12 @@ __all__ = [  # noqa: RUF022
     "inquire",
     "receive_supplier_notice",
     "settle",
+    "confirm_stock",
+    "pins_for_payer",
+    "pin_story",
+    "ask_about_pin",
+    "decide_about_pin",
+    "show_pin",
     "refund",
     "confirm_refund",
     "decline_refund",

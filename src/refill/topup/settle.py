@@ -23,23 +23,25 @@ from refill.topup.trade import Trade
 async def settle(trade: Trade, answers: Sequence[Answered]) -> None:
     """Saves what suppliers said. Done: delivered and booked. Refused: again, elsewhere or refunded. Unknown: ask later."""
 
-    async def work(tx: Tx) -> None:
-        changes = Changes(trade.world.db_now(), trade.rules)
-        changes.watch(await store.lock(tx, [answer.attempt.order_id for answer in answers]))
-        captures: dict[str, list[tuple[Capture, str]]] = {}
-        for order_id, capture, fate in await store.captures_of(tx, list(changes.dossiers)):
-            captures.setdefault(order_id, []).append((capture, fate))
-        learnt: list[tuple[str, str | None]] = []
-        tally = pulse.Tally()
-        for answer in answers:
-            _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt, tally)
-        await open_floats(tx, changes.entries, changes)
-        await changes.save(tx)
-        for number, operator in sorted(learnt, key=lambda pair: pair[0]):
-            await numbers.learn_operator(tx, number, operator)
-        await pulse.add(tx, tally, changes.now)
+    await trade.db.transaction(lambda tx: settle_in(tx, trade, answers))
 
-    await trade.db.transaction(work)
+
+async def settle_in(tx: Tx, trade: Trade, answers: Sequence[Answered]) -> None:
+    """The same inside a transaction; what our own stock answers is settled in the one that asked it."""
+    changes = Changes(trade.world.db_now(), trade.rules)
+    changes.watch(await store.lock(tx, [answer.attempt.order_id for answer in answers]))
+    captures: dict[str, list[tuple[Capture, str]]] = {}
+    for order_id, capture, fate in await store.captures_of(tx, list(changes.dossiers)):
+        captures.setdefault(order_id, []).append((capture, fate))
+    learnt: list[tuple[str, str | None]] = []
+    tally = pulse.Tally()
+    for answer in answers:
+        _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt, tally)
+    await open_floats(tx, changes.entries, changes)
+    await changes.save(tx)
+    for number, operator in sorted(learnt, key=lambda pair: pair[0]):
+        await numbers.learn_operator(tx, number, operator)
+    await pulse.add(tx, tally, changes.now)
 
 
 def _settle_one(

@@ -128,6 +128,15 @@ MOVE = Statement("""
      WHERE o.cell = asked.cell AND o.id = asked.id AND o.payment = asked.payment AND o.delivery = asked.delivery
 """)
 
+WAKE = Statement("""
+    -- Orders that are parked for want of a product go on at once; one that somebody holds goes on by its own timer
+    WITH waiting AS (
+      SELECT cell, id FROM topup_order
+       WHERE due IS NOT NULL AND delivery = 'parked' AND product = :product FOR UPDATE SKIP LOCKED)
+    UPDATE topup_order o SET wake_at = :now, due = least(o.due, :now)
+      FROM waiting WHERE o.cell = waiting.cell AND o.id = waiting.id
+""")
+
 EVENTS = Statement("""
     -- What happened, added to the orders' timelines; never before what happened before it: whoever waited for an order's
     -- lock read the clock earlier than who held it, and clocks of two processes differ

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
+from refill import stock
+from refill.operators import pins
 from refill.topup.order import Attempt, Dossier, Order, Payment, Refund
 from refill.topup.trade import Rules
 
@@ -84,6 +86,7 @@ BORN = frozenset(name for name, edges in EDGES.items() if any(edge.leaves("", ""
 # Remarks in an order's timeline that move neither machine, in the order of life.
 REMARKS = (
     *("late_delivery", "stray_payment", "refund_cancelled", "refund_stuck", "stray_refunded"),
+    "pin_replaced",  # one that did not work, by another
     *("dispute_noted", "dispute_ended"),  # of money that is on its way back, or that paid for nothing
 )
 
@@ -272,6 +275,11 @@ def owner_account(order: Order) -> str:
 def float_account(order: Order) -> str:
     """The partner's float."""
     return f"float:{order.partner}/{order.price.currency}"
+
+
+def supply_account(supplier: str, operator: str, currency: str) -> str:
+    """What a delivery is taken out of: our float at the supplier, or the PINs in our own stock."""
+    return stock.account(operator, currency) if supplier == pins.NAME else f"float:{supplier}/{currency}"
 
 
 def unknown_account(order: Order) -> str:

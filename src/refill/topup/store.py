@@ -13,7 +13,7 @@ from refill.numbers import Msisdn
 from refill.payments import Capture
 from refill.topup import sql, tell
 from refill.topup.order import Attempt, Chargeback, Dossier, Order, Payment, Proposal, Refund, order_of
-from refill.topup.states import EDGES, REMARKS, due_of, is_final, legal
+from refill.topup.states import EDGES, REMARKS, due_of, ends_of, is_final, legal
 from refill.topup.trade import Rules, Trade
 
 # ------------------------------------------------------------------ finding
@@ -109,9 +109,26 @@ class Timeline:
 
 
 def _in_order_of_life(events: list[Event]) -> list[Event]:
-    """Events of one moment stand as life goes: resumed for the first time before sent for the second, paid before failed."""
+    """Events of one moment stand as life goes: resumed for the first time before sent for the second, sent before delivered."""
     life = {transition: n for n, transition in enumerate((*EDGES, *REMARKS))}
-    return sorted(events, key=lambda event: (event.at, event.n, life[event.transition]))
+    waiting = sorted(events, key=lambda event: (event.at, event.n, life[event.transition]))
+    told: list[Event] = []
+    standing = {("", "")}
+    while waiting:
+        moment = [event for event in waiting if event.at == waiting[0].at]
+        # The first that may follow; where histories are not legal (the check finds those), the first of all.
+        event = next((one for one in moment if _follow(one, standing)), moment[0])
+        standing = _follow(event, standing) or standing
+        waiting.remove(event)
+        told.append(event)
+    return told
+
+
+def _follow(event: Event, standing: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The states that an event may lead to from any of these; none when it may not happen there."""
+    if event.transition in REMARKS:
+        return standing
+    return {end for state in standing for end in ends_of(event.transition, *state)}
 
 
 async def timeline(trade: Trade, order_id: str) -> Timeline:

@@ -9,10 +9,11 @@ import structlog
 
 from refill import numbers
 from refill.db import Tx
-from refill.operators import Recharge
+from refill.operators import Recharge, pins
 from refill.payments import Capture
 from refill.topup import flow, states, store
 from refill.topup.order import Attempt, Dossier, Payment, Refund
+from refill.topup.pins import give
 from refill.topup.send import prepare, recharge_of
 from refill.topup.settle import give_up, overdue
 from refill.topup.states import AskRefund, Close, Expire, GiveUp, Inquire, Overdue, Poll, Resume, Send, after
@@ -172,7 +173,20 @@ async def take(trade: Trade, tx: Tx, most: int) -> tuple[int, list[Intent]]:
         if intent is not None:
             intents.append(intent)
     await changes.save(tx)
-    return len(dossiers), intents
+    return len(dossiers), await _give(trade, tx, intents)
+
+
+async def _give(trade: Trade, tx: Tx, intents: Sequence[Intent]) -> list[Intent]:
+    """What our own stock answers is answered in this transaction; the rest is asked of strangers after it."""
+    inside: list[tuple[Attempt, Recharge]] = []
+    outside: list[Intent] = []
+    for intent in intents:
+        if isinstance(intent, ToSend) and intent.attempt.supplier == pins.NAME:
+            inside.append((intent.attempt, intent.ask))
+        else:
+            outside.append(intent)
+    await give(trade, tx, inside)
+    return outside
 
 
 def _prepare(
