@@ -19,7 +19,20 @@ import httpcore2
 import httpx2
 import structlog
 
-from refill import accounts, cards, catalogue, ledger, logs, notify, operators, payments, reconcile, vouchers
+from refill import (
+    accounts,
+    cards,
+    cases,
+    catalogue,
+    ledger,
+    logs,
+    notify,
+    operators,
+    payments,
+    reconcile,
+    stock,
+    vouchers,
+)
 from refill.accounts import KeyRing
 from refill.db import Pool, Statement, Tx, unsafe_settings
 from refill.db.bulk import Bulk
@@ -315,6 +328,7 @@ async def _open_books(tx: Tx, trade: Trade) -> None:
     names = [
         f"float:{name}/{currency}"
         for name in trade.suppliers
+        if name != stock.SUPPLIER  # our own goods lie in accounts of their own
         for currency in sorted(currencies | set(trade.terms[name].currencies) | billed.get(name, set()))
     ]
     if names:
@@ -410,6 +424,7 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
+            await _tidy_stock(house)
             await house.pool.transaction(lambda tx: notify.watch_floats(tx, house.world))
             await house.pool.transaction(lambda tx: notify.forget(tx, house.world.db_now()))
         except RefillError as error:
@@ -472,6 +487,17 @@ async def _tidy_vouchers(house: House) -> None:
     """Vouchers whose time is over are ours; who guessed PINs and gave it up is forgotten."""
     await house.pool.transaction(lambda tx: vouchers.expire(tx, house.world))
     await house.pool.transaction(lambda tx: vouchers.forget(tx, house.world.db_now()))
+
+
+async def _tidy_stock(house: House) -> None:
+    """PINs whose time is over are given to nobody; where too few are left, somebody is told."""
+    await house.pool.transaction(lambda tx: stock.expire(tx, house.world))
+
+    async def alarm(tx: Tx) -> None:
+        now = house.world.db_now()
+        await cases.raise_cases(tx, await stock.alarms(tx, None, now), now)
+
+    await house.pool.transaction(alarm)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> bool:

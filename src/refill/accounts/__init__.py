@@ -1,6 +1,7 @@
 """Who may ask us for something: partners and the API keys they show."""
 
 from refill.accounts.partners import (
+    PINS,
     SCOPES,
     SUBSCRIBER,
     KeyRing,
@@ -17,6 +18,7 @@ from refill.accounts.partners import (
 )
 
 __all__ = [
+    "PINS",
     "SCOPES",
     "SUBSCRIBER",
     "KeyRing",

@@ -11,7 +11,8 @@ from refill.vault import Vault
 from refill.world import World
 
 KIND = "api_key"
-SCOPES = "topup balance"
+SCOPES = "topup balance webhooks"
+PINS = "pins"  # reads the PINs that its own top-ups got
 SUBSCRIBER = "subscriber"  # sees balances of our own network's subscribers: for our own platforms only
 REFRESH = timedelta(seconds=5)  # how long a revoked key may still open the door
 REFRESH_ON_MISS = timedelta(seconds=1)  # a flood of wrong keys must not become a flood of queries

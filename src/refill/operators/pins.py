@@ -13,7 +13,7 @@ from refill.settings import PortSetting
 from refill.stock import Wanted
 from refill.world import World
 
-NAME = "pins"
+NAME = stock.SUPPLIER
 GIVEN_INSIDE = "PINs are given inside our own transaction; nobody is asked for them"
 
 

@@ -18,7 +18,10 @@ from refill.stock.pins import NotATopUpPin, TopUpPin
 from refill.stock.wishes import Kind, Wish, ask, decide, held, shown, waiting
 from refill.stock.wishes import of_order as wishes_of
 
+SUPPLIER = "pins"  # its name on the shelf of operators and in the catalogue
+
 __all__ = [
+    "SUPPLIER",
     "Arrival",
     "BadStockFile",
     "Batch",

@@ -7,17 +7,17 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from refill import accounts, ledger, numbers
 from refill import catalogue as catalogue_
-from refill import ledger, numbers
 from refill.accounts import PartnerKey, float_account
 from refill.catalogue import Catalogue
 from refill.channels.machines.operation import Answer, Call, Operation, Words, json_of
 from refill.channels.partner_api.cursors import read_cursor, write_cursor
-from refill.channels.partner_api.topups import TopUp, shown
+from refill.channels.partner_api.topups import Pin, TopUp, shown
 from refill.errors import NotANumber, NotFound
 from refill.ids import cell_of_id
 from refill.money import decimal_text
-from refill.topup import store
+from refill.topup import flow, store, whose
 from refill.topup.trade import Trade
 
 
@@ -135,7 +135,11 @@ class Looks:
         (order,) = await store.find(self._trade, [id_])
         if order is None or order.payer != f"partner:{call.key.partner_id}":
             raise NotFound("There is no top-up with that id.")
-        return json_of(shown(order, await self._number(order.number)))
+        told = shown(order, await self._number(order.number))
+        if accounts.PINS in call.key.scopes:
+            for given, pin in await flow.pins_for_payer(self._trade, order.id, "partner"):
+                told.pin = Pin(pin.plain, given.serial, given.until.date())
+        return json_of(told)
 
     async def balance(self, call: Call) -> Response:
         """What is free in the float."""

@@ -1,8 +1,9 @@
 """Top-ups over HTTP: what a partner sends becomes an Ask, what the flow answers becomes the partner's top-up."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Annotated
 
@@ -83,6 +84,14 @@ class BulkAsk(msgspec.Struct, forbid_unknown_fields=True):
     topups: Annotated[list[TopUpAsk], msgspec.Meta(max_length=ROWS_LIMIT)]
 
 
+class Pin(msgspec.Struct):
+    """The operator's PIN that a top-up got; it brings credit at the operator until the end of `expires_on`."""
+
+    pin: str
+    serial: str
+    expires_on: date
+
+
 class TopUp(msgspec.Struct, omit_defaults=True):
     """A top-up as its partner sees it; amounts are decimal strings, times are UTC."""
 
@@ -101,6 +110,7 @@ class TopUp(msgspec.Struct, omit_defaults=True):
     refunded: str = ""
     valid_until: datetime | None = None
     reason: str = ""
+    pin: Pin | None = None
 
 
 class Row(msgspec.Struct, omit_defaults=True):
