@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from refill.db import Pool
-from refill.numbers import erase, learn_operator, learned, msisdn, number_id, remember, reveal
+from refill.numbers import erase, msisdn, number_id, remember, reveal
 from refill.vault import NotOpened, Vault
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,15 +55,6 @@ async def test_an_erased_person_is_gone_and_may_come_back_as_new(db: Pool) -> No
     assert await db.transaction(lambda tx: reveal(tx, vault, [number])) == {number: BEIJING}
 
 
-async def test_what_a_delivery_taught_us_outlives_the_prefix(db: Pool) -> None:
-    met = list(await db.transaction(lambda tx: remember(tx, vault, [BEIJING, SHANGHAI], NOON)))
-    await db.transaction(lambda tx: learn_operator(tx, met[0], "ctcc"))
-    assert await db.transaction(lambda tx: learned(tx, met)) == {met[0]: "ctcc"}
-    await db.transaction(lambda tx: learn_operator(tx, met[0], None))
-    assert await db.transaction(lambda tx: learned(tx, met)) == {}
-
-
 async def test_nobody_asks_for_nothing(db: Pool) -> None:
     assert await db.transaction(lambda tx: remember(tx, vault, [], NOON)) == {}
     assert await db.transaction(lambda tx: reveal(tx, vault, [])) == {}
-    assert await db.transaction(lambda tx: learned(tx, [])) == {}

@@ -148,6 +148,11 @@ class Shop:
     def number(self, typed: str) -> str:
         return numbers.number_id(self.vault, msisdn(typed))
 
+    async def taught(self, typed: str, operator: str, *, theirs: bool = True) -> None:
+        """What an outcome told us of a number that we have met."""
+        lesson, now = numbers.Lesson(self.number(typed), operator, theirs), self.world.db_now()
+        await self.db.transaction(lambda tx: numbers.learn(tx, [lesson], now, now))
+
     # What people and partners do
 
     def ask(self, typed: str = NORTHTELS, face: str = "50.00 CNY", *, payer: str = "guest:anna", **more: Any) -> Ask:

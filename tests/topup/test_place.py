@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.topup.shop import Lossy, Shop, table
 
-from refill import cards, numbers
+from refill import cards
 from refill.db import Pool
 from refill.errors import BadInput, NotEnough, NotForSale, OtherContent, PriceTooHigh, RefillError
 from refill.money import Money, money
@@ -248,8 +248,7 @@ async def test_a_product_whose_supplier_is_not_connected_is_not_sold(shop: Shop)
 async def test_what_a_person_chose_rules_over_the_prefix_and_what_we_learnt_does_too(shop: Shop) -> None:
     by_prefix = await shop.placed(shop.ask("139 1234 5678"))
     chosen = await shop.placed(shop.ask("139 1234 5678", operator="cunicom"))
-    number = shop.number("139 1234 5678")
-    await shop.db.transaction(lambda tx: numbers.learn_operator(tx, number, "ctcc"))
+    await shop.taught("139 1234 5678", "ctcc")
     learnt = await shop.placed(shop.ask("139 1234 5678"))
     assert [order.operator for order in (by_prefix, chosen, learnt)] == ["cmcc", "cunicom", "ctcc"]
 

@@ -9,7 +9,7 @@ import pytest
 from tests.topup.shop import NORTHTELS, OWN_NUMBER, Lossy, Shop, table
 from tests.topup.vouchers_sold import sold, state
 
-from refill import numbers, vouchers
+from refill import vouchers
 from refill.errors import CannotHappen, NotForSale, RefillError
 from refill.money import money
 from refill.numbers import msisdn, number_id
@@ -88,8 +88,7 @@ async def test_the_choice_of_a_person_counts_where_the_prefix_tells_nothing(shop
 async def test_what_a_number_taught_us_counts_more_than_its_prefix(shop: Shop, tmp_path: Path) -> None:
     (card,) = await sold(shop, tmp_path)
     await shop.place(shop.ask(NORTHTELS))
-    number = shop.number(NORTHTELS)
-    await shop.db.transaction(lambda tx: numbers.learn_operator(tx, number, "ctcc"))
+    await shop.taught(NORTHTELS, "ctcc")
     assert (await redeemed(shop, typed(shop, card, NORTHTELS))).operator == "ctcc"
 
 

@@ -9,10 +9,12 @@ from tests.topup.shop import NORTHTEL, Lossy, Shop, table
 
 from refill import numbers
 from refill.money import money
+from refill.numbers import msisdn
 from refill.operators import Delivery
 from refill.outcome import Done, Refused, Unknown
 from refill.topup import flow, store
 from refill.topup.order import Attempt
+from refill.topup.whose import seller_for
 
 HOUR, DAY = 3600, 86_400
 
@@ -155,9 +157,17 @@ async def test_a_no_that_came_later_is_a_no(shop: Shop) -> None:
 async def test_a_number_of_another_operator_is_forgotten_as_learnt(shop: Shop) -> None:
     number = shop.number("138 1234 0012")
     await shop.placed(shop.ask("138 1234 0012"))
-    await shop.db.transaction(lambda tx: numbers.learn_operator(tx, number, "cmcc"))
+    await shop.taught("138 1234 0012", "cmcc")
     await shop.sent("138 1234 0012")
-    assert await shop.db.transaction(lambda tx: numbers.learned(tx, [number])) == {}
+    told = (await shop.db.transaction(lambda tx: numbers.known(tx, [number])))[number]
+    assert told.learned is None
+    assert told.disowned is not None and told.disowned.operator == "cmcc"
+
+
+async def test_a_delivery_teaches_whose_a_number_is(shop: Shop) -> None:
+    order = await shop.sent("133 1234 5678", operator="cmcc")
+    assert order.delivery == "delivered"
+    assert str(await seller_for(shop.trade, msisdn("133 1234 5678"))) == "cmcc"
 
 
 async def test_a_no_that_may_pass_is_tried_again_under_a_new_name_and_at_last_given_up(shop: Shop) -> None:

@@ -97,27 +97,6 @@ async def test_a_subscriber_who_was_never_switched_on_has_no_end(shop: Shop) -> 
     assert view is not None and view.active_until is None and view.grace_until is None
 
 
-SELLERS = """
-    typed           | chosen   | learnt | seller
-    138 0013 8000   |          |        | demo
-    138 0013 8000   | cmcc     |        | demo
-    139 1234 5678   |          |        | cmcc
-    139 1234 5678   |          | ctcc   | ctcc
-    139 1234 5678   | cunicom  | ctcc   | cunicom
-    165 1234 5678   |          |        | None
-"""
-
-
-@pytest.mark.parametrize("line", [line.strip() for line in SELLERS.strip().splitlines()[1:]])
-async def test_whose_credit_a_number_takes(shop: Shop, line: str) -> None:
-    typed, chosen, learnt, seller = (cell.strip() for cell in line.split("|"))
-    number = msisdn(typed)
-    if learnt:
-        await shop.placed(shop.ask(typed))
-        await shop.db.transaction(lambda tx: numbers.learn_operator(tx, shop.number(typed), learnt))
-    assert str(await store.seller_for(shop.trade, number, chosen or None)) == seller
-
-
 # ------------------------------------------------------------------ saving
 
 

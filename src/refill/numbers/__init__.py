@@ -21,7 +21,7 @@ from refill.numbers.msisdn import Msisdn, NotMobile, fast_msisdn, msisdn, typed_
 from refill.numbers.pan import names_a_card, without_cards
 from refill.numbers.plan import NETWORKS, hint
 from refill.numbers.regions import region
-from refill.numbers.subjects import erase, learn_operator, learned, number_id, remember, reveal
+from refill.numbers.subjects import erase, number_id, remember, reveal
 
 __all__ = [
     "NETWORKS",
@@ -45,8 +45,6 @@ __all__ = [
     "keep_answer",
     "known",
     "learn",
-    "learn_operator",
-    "learned",
     "msisdn",
     "names_a_card",
     "number_id",

@@ -65,6 +65,11 @@ class Msisdn:
         return "CN" if self._is_chinese else _country(self.digits)
 
     @property
+    def calling_code(self) -> str:
+        """The code of E.164 that it begins with: "86"."""
+        return "86" if self._is_chinese else world.calling_code(self.digits)
+
+    @property
     def _is_chinese(self) -> bool:
         return self.digits.startswith("861") and len(self.digits) == 13
 
@@ -78,7 +83,7 @@ class Msisdn:
         """For logs, errors and pages that others see: "138****8000", "+44****3456"."""
         if self._is_chinese:
             return f"{self.digits[2:5]}****{self.digits[9:]}"
-        code = str(phonenumbers.parse(self.e164).country_code)
+        code = self.calling_code
         shown = 4 if len(self.digits) - len(code) >= 8 else 2
         return f"+{code}****{self.digits[-shown:]}"
 

@@ -56,35 +56,6 @@ async def reveal(tx: Tx, vault: Vault, number_ids: Sequence[str]) -> dict[str, M
     return {number: Msisdn(vault.unseal(KIND, number, bytes(sealed)).decode()) for number, sealed in rows}
 
 
-LEARN_OPERATOR = Statement("""
-    -- What a delivery, or a definite "not our subscriber", taught us about a ported number
-    UPDATE numbers_number SET learned_operator = :operator::text
-     WHERE cell = :cell::smallint AND number = :number::text AND learned_operator IS DISTINCT FROM :operator::text
-""")
-
-
-async def learn_operator(tx: Tx, number_id: str, operator: str | None) -> None:
-    """Remembers that this number now belongs to `operator`; None forgets it, so that the prefix speaks again."""
-    await tx.run(LEARN_OPERATOR, operator=operator, cell=cell_of(number_id), number=number_id)
-
-
-LEARNED = Statement("""
-    -- The operators that we have learnt, of some numbers
-    SELECT kept.number, kept.learned_operator
-      FROM unnest(:cells::smallint[], :numbers::text[]) AS asked (cell, number)
-      JOIN numbers_number AS kept USING (cell, number)
-     WHERE kept.learned_operator IS NOT NULL
-""")
-
-
-async def learned(tx: Tx, number_ids: Sequence[str]) -> dict[str, str]:
-    """The learnt operator of each number that has one."""
-    if not number_ids:
-        return {}
-    rows = await tx.rows(LEARNED, cells=[cell_of(number) for number in number_ids], numbers=list(number_ids))
-    return dict(rows)
-
-
 ERASE = Statement("""
     -- Destroy a person's number and what we were told of it; orders keep its index, which nobody can read back
     WITH told AS (DELETE FROM numbers_lookup WHERE cell = :cell::smallint AND number = :number::text),

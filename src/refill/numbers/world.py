@@ -33,17 +33,21 @@ class _Code(NamedTuple):
     regions: tuple[_Region, ...]
 
 
+def calling_code(digits: str) -> str:
+    """The code that full digits begin with (no code begins with another): "44"."""
+    return digits[:1] if digits[0] in "17" else digits[:2] if digits[:2] in _CODES else digits[:3]
+
+
 # Whoever asks twice is answered from memory, as with every number that the library reads.
 @lru_cache(maxsize=16_384)
 def mobile(text: str) -> str | None:
     """The digits of "+447400123456" when it is plainly a mobile number in its full form; None: ask the library."""
     if _FULL.fullmatch(text) is None:
         return None
-    width = 1 if text[1] in "17" else 2 if text[1:3] in _CODES else 3
-    code = text[1 : 1 + width]
+    code = calling_code(text[1:])
     if code not in _CODES:
         return None
-    national, looks = text[1 + width :], _looks(code)
+    national, looks = text[1 + len(code) :], _looks(code)
     taken = looks.before.match(national)
     if taken is not None and taken.end():
         return None  # perhaps typed as one dials at home: the library knows what to take away

@@ -247,8 +247,9 @@ async def _quote(
     tx: Tx, trade: Trade, lines: Sequence[_Line], subscribers: Mapping[str, Subscriber], now: datetime
 ) -> None:
     """Finds operator, product and price of each ask."""
-    strangers = [line.ask.number for line in lines if line.ask.number not in subscribers and not line.ask.operator]
-    learned = await numbers.learned(tx, strangers) if strangers else {}
+    asks = [line.ask for line in lines if line.ask.number not in subscribers and not line.ask.operator]
+    strangers = {ask.number: numbers.hint(ask.msisdn.digits) for ask in asks}
+    believed = await numbers.believed(tx, strangers, now) if strangers else {}
     for line in lines:
         ask = line.ask
         line.subscriber = subscribers.get(ask.number)
@@ -256,7 +257,7 @@ async def _quote(
             if line.subscriber is not None:
                 operator: str | None = line.subscriber.network
             else:
-                operator = ask.operator or learned.get(ask.number) or numbers.hint(ask.msisdn.digits)
+                operator = ask.operator or believed[ask.number].operator
             if operator is None:
                 raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
             line.quote = quote_for(trade, ask, operator, line.subscriber, now)

@@ -70,7 +70,7 @@ async def redeem(trade: Trade, redemptions: Sequence[Redemption]) -> list[Order 
         now = trade.world.db_now()
         tries = await vouchers.enter(tx, trade.vault, [name for ask in redemptions for name in ask.by], now)
         lines = [_Line(ask) for ask in redemptions]
-        await _look(tx, trade, lines)
+        await _look(tx, trade, lines, now)
         _decide(trade, lines, tries, now)
         await _give(tx, trade, [line for line in lines if isinstance(line.answer, Order)], now)
         await _repeat(tx, lines)
@@ -80,13 +80,14 @@ async def redeem(trade: Trade, redemptions: Sequence[Redemption]) -> list[Order 
     return await trade.db.transaction(work)
 
 
-async def _look(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
+async def _look(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:
     """Takes hold of the vouchers and finds whose credit each number takes."""
     held = await vouchers.hold(tx, trade.vault, [line.ask.pin for line in lines])
     called = [line.ask for line in lines if line.ask.msisdn is not None]
     subscribers = await cards.by_numbers(tx, [ask.number for ask in called])
-    strangers = [ask.number for ask in called if ask.number not in subscribers and not ask.operator]
-    learned = await numbers.learned(tx, strangers)
+    strangers = [ask for ask in called if ask.number not in subscribers and not ask.operator]
+    hints = {ask.number: numbers.hint(ask.msisdn.digits) for ask in strangers if ask.msisdn}
+    believed = await numbers.believed(tx, hints, now)
     for line in lines:
         ask = line.ask
         line.voucher = held.get(ask.pin)
@@ -94,7 +95,7 @@ async def _look(tx: Tx, trade: Trade, lines: Sequence[_Line]) -> None:
         if line.subscriber is not None:
             line.operator = line.subscriber.network
         elif ask.msisdn is not None:
-            line.operator = ask.operator or learned.get(ask.number) or numbers.hint(ask.msisdn.digits)
+            line.operator = ask.operator or believed[ask.number].operator
 
 
 def _decide(trade: Trade, lines: Sequence[_Line], tries: Tries, now: datetime) -> None:

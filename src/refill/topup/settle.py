@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from refill import ledger, numbers
 from refill.cases import Case
 from refill.db import Tx
 from refill.money import Money, share
-from refill.operators import Delivery
+from refill.numbers import Lesson
+from refill.operators import Delivery, pins
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.payments import Capture
 from refill.topup import pulse, states, store
@@ -19,6 +21,7 @@ from refill.topup.states import PAID_BACK, after, owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
+SAME_LESSON = timedelta(days=30)  # a delivery that confirms what was learnt since then is not written again
 
 async def settle(trade: Trade, answers: Sequence[Answered]) -> None:
     """Saves what suppliers said. Done: delivered and booked. Refused: again, elsewhere or refunded. Unknown: ask later."""
@@ -33,14 +36,13 @@ async def settle_in(tx: Tx, trade: Trade, answers: Sequence[Answered]) -> None:
     captures: dict[str, list[tuple[Capture, str]]] = {}
     for order_id, capture, fate in await store.captures_of(tx, list(changes.dossiers)):
         captures.setdefault(order_id, []).append((capture, fate))
-    learnt: list[tuple[str, str | None]] = []
+    learnt: list[Lesson] = []
     tally = pulse.Tally()
     for answer in answers:
         _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt, tally)
     await open_floats(tx, changes.entries, changes)
+    await numbers.learn(tx, learnt, changes.now, changes.now - SAME_LESSON)
     await changes.save(tx)
-    for number, operator in sorted(learnt, key=lambda pair: pair[0]):
-        await numbers.learn_operator(tx, number, operator)
     await pulse.add(tx, tally, changes.now)
 
 
@@ -49,7 +51,7 @@ def _settle_one(
     changes: Changes,
     answer: Answered,
     captures: Sequence[tuple[Capture, str]],
-    learnt: list[tuple[str, str | None]],
+    learnt: list[Lesson],
     tally: pulse.Tally,
 ) -> None:
     dossier = changes.dossiers.get(answer.attempt.order_id)
@@ -65,6 +67,8 @@ def _settle_one(
     _count(tally, changes, order, attempt, judged, by_inquiry=answer.by_inquiry)
     match judged:
         case Done(delivery):
+            if attempt.supplier != pins.NAME:  # a PIN fits any phone of its operator, and says nothing of this one
+                learnt.append(Lesson(order.number, order.operator, theirs=True))
             _delivered(changes, order, attempt, delivery, captures)
         case Refused() as no:
             _refused(changes, order, attempt, no, captures, learnt)
@@ -213,7 +217,7 @@ def _refused(
     attempt: Attempt,
     no: Refused,
     captures: Sequence[tuple[Capture, str]],
-    learnt: list[tuple[str, str | None]],
+    learnt: list[Lesson],
 ) -> None:
     changes.keep_attempt(replace(attempt, state="refused", inquire_at=None, code=no.code or no.reason))
     if order.payment in PAID_BACK:
@@ -230,7 +234,7 @@ def _refused(
         changes.move(order.id, "retry", attempt.n, delivery="ready", wake_at=wake, detail=no.reason)
     else:
         if no.reason == NOT_THEIRS:
-            learnt.append((order.number, None))
+            learnt.append(Lesson(order.number, order.operator, theirs=False))
         fail(changes, order.id, captures, no.reason)
 
 

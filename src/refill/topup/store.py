@@ -214,18 +214,6 @@ async def subscriber_view(trade: Trade, msisdn: Msisdn) -> SubscriberView | None
     )
 
 
-async def seller_for(trade: Trade, msisdn: Msisdn, chosen: str | None = None) -> str | None:
-    """Whose credit a number takes: our own network, the person's choice, what outcomes taught us, then the prefix."""
-    number = numbers.number_id(trade.vault, msisdn)
-
-    async def work(tx: Tx) -> str | None:
-        if subscriber := (await cards.by_numbers(tx, [number])).get(number):
-            return subscriber.network
-        return chosen or (await numbers.learned(tx, [number])).get(number) or numbers.hint(msisdn.digits)
-
-    return await trade.db.transaction(work)
-
-
 # ------------------------------------------------------------------ loading
 
 

@@ -15,7 +15,7 @@ from refill.money import Money, amount
 from refill.numbers import Msisdn, number_id, typed_msisdn
 from refill.outcome import Done, Refused
 from refill.payments import AsksWho, Invitation, Method
-from refill.topup import Ask, Order, Redemption, flow, store
+from refill.topup import Ask, Order, Redemption, flow, store, whose
 from refill.topup.flow import Move
 from refill.topup.order import Payment, Refund
 from refill.topup.purses import WALLET
@@ -103,7 +103,7 @@ def network(operator: str) -> Network:
 def seller(msisdn: Msisdn, chosen: str) -> str | None:
     """Who sells for this number: the person's choice, our own network, what we learnt, the prefix; None: ask the person."""
     known = {each.id for each in networks()}
-    return bridge.ask(store.seller_for(bridge.trade(), msisdn, chosen if chosen in known else None))
+    return bridge.ask(whose.seller_for(bridge.trade(), msisdn, chosen if chosen in known else None))
 
 
 def shelf(operator: str) -> tuple[list[Tile], Span | None]:
