@@ -11,6 +11,7 @@ from refill import accounts, ledger, numbers
 from refill import catalogue as catalogue_
 from refill.accounts import PartnerKey, float_account
 from refill.catalogue import Catalogue
+from refill.channels.machines.limits import TokenBuckets, TooMany
 from refill.channels.machines.operation import Answer, Call, Operation, Words, json_of
 from refill.channels.partner_api.cursors import read_cursor, write_cursor
 from refill.channels.partner_api.topups import Pin, TopUp, shown
@@ -19,6 +20,9 @@ from refill.ids import cell_of_id
 from refill.money import decimal_text
 from refill.topup import flow, store, whose
 from refill.topup.trade import Trade
+
+
+LOOK_UPS_PER_S = 20  # for each partner: look-ups that may leave the house
 
 
 class Balance(msgspec.Struct):
@@ -89,14 +93,31 @@ class ProductsWanted(msgspec.Struct):
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
+class Warning(msgspec.Struct):
+    """Something to look at twice before topping a number up: a stable code, and a sentence."""
+
+    code: Literal[
+        "dead", "operator_unsure", "first_time", "one_digit_off", "new_subscriber", "long_unused", "other_operator"
+    ]
+    detail: str
+
+
 class Number(msgspec.Struct):
-    """What a number tells by itself: `operator` is a hint, because numbers are ported."""
+    """What is known of a number. Nothing here refuses a top-up: numbers are ported, and look-ups are advice.
+
+    `operator_source`: own (our network), person (our staff decided it), outcome (a delivery told us), look_up, or prefix,
+    which is a hint only. `state`: whether anybody has the number, where that was asked.
+    """
 
     msisdn: str
     grouped: str
     country: str
     operator: str | None
     region: str
+    operator_source: Literal["own", "person", "outcome", "look_up", "prefix"] | None
+    ported: bool | None
+    state: Literal["active", "absent", "dead"] | None
+    warnings: list[Warning]
 
 
 class Bucket(msgspec.Struct):
@@ -124,6 +145,7 @@ class Looks:
 
     def __init__(self, trade: Trade) -> None:
         self._trade = trade
+        self._strangers = TokenBuckets(LOOK_UPS_PER_S)
 
     async def topup(self, call: Call) -> Response:
         """One top-up by our id."""
@@ -183,11 +205,32 @@ class Looks:
         ]
 
     async def number(self, call: Call) -> Response:
-        """What a number tells by itself."""
+        """Whose a number is, and what to look at twice before topping it up."""
         number = numbers.msisdn(call.path["msisdn"])
-        region = numbers.region(number)
-        seller = await store.seller_for(self._trade, number)
-        return json_of(Number(number.e164, number.grouped(), number.country, seller, region))
+        told = await whose.whose(self._trade, number, ask=self._may_ask(call.key.partner_id))
+        found = await whose.cautions(self._trade, f"partner:{call.key.partner_id}", number, told)
+        belief = told.belief
+        return json_of(
+            Number(
+                number.e164,
+                number.grouped(),
+                number.country,
+                belief.operator,
+                numbers.region(number),
+                belief.source or None,  # type: ignore[arg-type]  # one of its words, without a choice of the payer
+                belief.ported,
+                told.state,  # type: ignore[arg-type]
+                [Warning(caution.code, caution.says) for caution in found],  # type: ignore[arg-type]
+            )
+        )
+
+    def _may_ask(self, partner: str) -> bool:
+        """May strangers be asked for this partner just now? Each answer costs money; beyond that, what we know is told."""
+        try:
+            self._strangers.take(partner)
+        except TooMany:
+            return False
+        return True
 
     async def subscriber(self, call: Call) -> Response:
         """Balance and validity on our own network."""
@@ -294,18 +337,25 @@ def look_operations(trade: Trade) -> list[Operation]:
             "/v1/numbers/{msisdn}",
             "getNumber",
             "numbers",
-            Words("What a number tells by itself", "一个号码本身能说明什么"),
+            Words("Whose a number is, and what to look at twice", "一个号码是谁家的，充值前要注意什么"),
             "topup",
             {
                 200: Answer(
-                    Words("Country, region and a hint of its operator.", "国家、地区，以及可能的运营商。"), (Number,)
+                    Words(
+                        "Country, region, operator as far as anybody knows, and warnings for you alone.",
+                        "国家、地区、已知的运营商，以及只对你有意义的提醒。",
+                    ),
+                    (Number,),
                 )
             },
             looks.number,
             errors=(NotANumber,),
             more=Words(
-                "`operator` is a hint, because numbers are ported: name another one in your top-up if you know better.",
-                "`operator` 只是提示，因为号码可以携号转网；如果你更清楚，请在充值时写明运营商。",
+                "Ask before you take money: a look-up may be asked, which takes two seconds or three at most. With "
+                "`operator_source` `prefix`, `operator` is a hint, because numbers are ported: name another one in your "
+                "top-up if you know better. A warning refuses nothing.",
+                "收款之前先问：我们可能会去查询，最多两三秒。`operator_source` 为 `prefix` 时，`operator` 只是按号段的提示，"
+                "因为号码可以携号转网；如果你更清楚，请在充值时写明运营商。提醒不会拒绝任何充值。",
             ),
             example={"msisdn": "+8613912345678"},
         ),
