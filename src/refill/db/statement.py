@@ -4,11 +4,12 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from types import NoneType
 from typing import Any
 
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 _numbers = itertools.count()
-_PLAIN = re.compile(r"[A-Za-z0-9_.:#/+,\-]+")
+_PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz.:#/+,-"
 
 
 class Statement:
@@ -45,18 +46,33 @@ class Statement:
 
 def array(values: Sequence[Any]) -> str:
     """A one-dimensional array literal of integers, text, booleans, times and None: [1, None] -> '{1,NULL}'."""
-    if len(values) > 1 and len(set(map(id, values))) == 1:  # one state, one moment: told once
+    # One state, one moment: told once. Whether it is, two looks tell nearly always.
+    if len(values) > 1 and values[0] is values[-1] and len(set(map(id, values))) == 1:
         return "{" + ",".join([_element(values[0])] * len(values)) + "}"
     kinds = set(map(type, values))
     if kinds <= {int}:
         return "{" + ",".join(map(str, values)) + "}"
+    if kinds == {datetime}:
+        return "{" + ",".join([value.isoformat() for value in values]) + "}"
+    if kinds == {int, NoneType}:
+        return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
     if kinds == {str}:
         text = ",".join(values)
-        # Ids, digits and states need no quotes; one look at the joined text decides for the whole array.
-        plain = _PLAIN.fullmatch(text) and ",," not in text and text[0] != "," and text[-1] != ","
-        if plain and text.count(",") == len(values) - 1 and "null" not in text.lower():
+        if _is_plain(text, len(values)):
             return "{" + text + "}"
     return "{" + ",".join(map(_element, values)) + "}"
+
+
+def _is_plain(text: str, count: int) -> bool:
+    """Ids, digits and states need no quotes; one look at the joined text decides for the whole array.
+
+    An element that reads "null" would need them; ids have no u in their alphabet, so that look is short too.
+    """
+    if text.encode().translate(None, _PLAIN) or text.count(",") != count - 1:
+        return False
+    if ",," in text or text[:1] in ("", ",") or text[-1] == ",":
+        return False
+    return ("u" not in text and "U" not in text) or "null" not in text.lower()
 
 
 def _element(value: Any) -> str:
