@@ -37,6 +37,28 @@ async def test_a_transfer_takes_from_one_account_and_gives_to_another(db: Pool) 
     )
 
 
+async def test_what_was_never_posted_before_is_judged_as_strictly(db: Pool) -> None:
+    await db.transaction(lambda tx: ledger.open_accounts(tx, [Account("float:acme/CNY", 0)], NOON))
+    numbers = iter(range(70, 90))
+
+    async def post(*legs: tuple[str, str, int]) -> list[str]:
+        entries = [Entry(entry_id(str(next(numbers))), (ledger.Transfer(*leg),)) for leg in legs]
+        answers = await db.transaction(lambda tx: ledger.post(tx, entries, NOON, new=True))
+        return [answer.why if isinstance(answer, Refusal) else "posted" for answer in answers]
+
+    assert await post(("bank:demo/CNY", "float:acme/CNY", 500)) == ["posted"]
+    assert await post(("float:acme/CNY", "held:acme/CNY", 0), ("float:acme/USD", "held:acme/CNY", 5)) == [
+        "amount",
+        "currency",
+    ]
+    assert await post(("float:acme/CNY", "float:acme/CNY", 5)) == ["currency"]
+    assert await post(("float:nobody/CNY", "held:acme/CNY", 5)) == ["no_account"]
+    assert await post(("float:acme/CNY", "held:acme/CNY", 400), ("float:acme/CNY", "held:acme/CNY", 200)) == [
+        "posted",
+        "not_enough",
+    ]
+
+
 async def test_an_overdraft_refuses_its_own_row_and_no_other(db: Pool) -> None:
     await told(
         db,

@@ -11,7 +11,7 @@ from refill import cards
 from refill.db import Pool
 from refill.errors import BadInput, NotEnough, NotForSale, OtherContent, PriceTooHigh, RefillError
 from refill.money import Money, money
-from refill.topup import Order, flow, store
+from refill.topup import BulkKey, Order, flow, store
 
 
 async def test_a_partners_top_up_on_our_own_network_is_paid_and_delivered_at_once(shop: Shop) -> None:
@@ -53,6 +53,42 @@ async def test_the_same_key_is_the_same_order_for_ever(shop: Shop) -> None:
     much_later = await shop.placed(shop.partners_ask(key="k1"))
     assert (much_later.id, much_later.replayed) == (first.id, True)
     assert await shop.balance(shop.float) == "950.20"
+
+
+async def test_a_bulks_key_names_all_of_its_rows_at_once(shop: Shop) -> None:
+    bulk = BulkKey("b1", "c" * 32)
+    rows = [shop.partners_ask(reference=f"R-{n}", bulk=bulk) for n in range(2)]
+    first = await shop.place(*rows)
+    again = await shop.place(*[shop.partners_ask(reference=f"R-{n}", bulk=bulk) for n in range(3)])
+    assert all(isinstance(order, Order) for order in (*first, *again))
+    assert [(order.id, order.replayed) for order in again[:2]] == [(order.id, True) for order in first]
+    # What was cut off on the way, as when a poisoned row broke its bulk in two, is placed when it comes again.
+    assert again[2].replayed is False
+
+
+async def test_a_bulks_key_with_other_rows_is_refused_row_by_row(shop: Shop) -> None:
+    await shop.placed(shop.partners_ask(reference="R-1", bulk=BulkKey("b1", "c" * 32)))
+    other = BulkKey("b1", "d" * 32)
+    answers = await shop.place(shop.partners_ask(reference="R-1", bulk=other), shop.partners_ask(bulk=other))
+    assert [type(answer) for answer in answers] == [OtherContent, OtherContent]
+    assert await shop.balance(shop.float) == "950.20"
+
+
+async def test_of_two_bulks_with_one_key_the_first_has_it(shop: Shop) -> None:
+    one, other = BulkKey("b1", "c" * 32), BulkKey("b1", "d" * 32)
+    answers = await shop.place(
+        shop.partners_ask(reference="R-1", bulk=one),
+        shop.partners_ask(reference="R-2", bulk=other),
+        shop.partners_ask(reference="R-3", bulk=one),
+    )
+    assert [type(answer) for answer in answers] == [Order, OtherContent, Order]
+
+
+async def test_a_bulk_of_which_every_row_was_refused_leaves_its_key_free(shop: Shop) -> None:
+    answers = await shop.place(shop.partners_ask(face="900.00 CNY", bulk=BulkKey("b1", "c" * 32)))
+    assert [type(answer) for answer in answers] == [NotForSale]
+    order = await shop.placed(shop.partners_ask(bulk=BulkKey("b1", "d" * 32)))
+    assert order.status == "succeeded"
 
 
 OTHER = {

@@ -17,13 +17,13 @@ from refill.bench.load import BULKS_AGO
 from refill.bench.seed import DIGITS, FLOAT, settings
 from refill.money import Money
 from refill.numbers import Msisdn, number_id
-from refill.topup import Ask, Order, Trade, flow
+from refill.topup import Ask, BulkKey, Order, Trade, flow
 
 LANES = 2
 FACE = Money(5_000, FLOAT.currency)
 
 
-Row = tuple[str, str, str]  # digits, key, reference
+Row = tuple[str, str]  # digits, reference
 
 
 def bulks(dice: random.Random, rows: int, count: int) -> list[list[Row]]:
@@ -31,13 +31,9 @@ def bulks(dice: random.Random, rows: int, count: int) -> list[list[Row]]:
     made: list[list[Row]] = []
     again = round(rows * 0.02)
     for _ in range(count):
-        bulk = [
-            (dice.choice(DIGITS), f"{dice.getrandbits(96):024x} {n}", f"r{dice.getrandbits(64):016x}")
-            for n in range(rows)
-        ]
+        bulk = [(dice.choice(DIGITS), f"r{dice.getrandbits(64):016x}") for _ in range(rows)]
         if len(made) >= BULKS_AGO:
-            for n, (digits, _, reference) in enumerate(made[-BULKS_AGO][-again:]):
-                bulk[n] = (digits, bulk[n][1], reference)
+            bulk[:again] = made[-BULKS_AGO][-again:]
         made.append(bulk)
     return made
 
@@ -45,11 +41,12 @@ def bulks(dice: random.Random, rows: int, count: int) -> list[list[Row]]:
 def batch(trade: Trade, payer: str, rows: list[Row]) -> list[Ask]:
     """Asks as whoever calls the flow must make them: an ask is named in the storage's own terms, its cell and index."""
     asks = []
-    for digits, key, reference in rows:
+    key = BulkKey(trade.world.new_id("bk", 0), trade.vault.digest("content", repr(rows).encode()))
+    for digits, reference in rows:
         number = Msisdn(digits)
         index = number_id(trade.vault, number)
         id_ = flow.new_order_id(trade, index)
-        asks.append(Ask(id_, payer, "partner_api", number, index, FACE, key=key, reference=reference, commission_bp=0))
+        asks.append(Ask(id_, payer, "partner_api", number, index, FACE, reference=reference, commission_bp=0, bulk=key))
     return asks
 
 

@@ -59,7 +59,70 @@ class Standing:
     floor: int | None
 
 
-async def post(tx: Tx, entries: Sequence[Entry], at: datetime, *, new: bool = False) -> list[Posted | Refusal]:
+class Draft:
+    """Entries laid out for the book before anything is locked, so that the locks are held for no work that could be done now.
+
+    `sound`: no two share an id, and every leg is above zero, within one currency and between two accounts. `taken` is
+    what all entries together take out of each account.
+    """
+
+    __slots__ = ("change", "columns", "entries", "ordered", "sound", "taken", "unlocked")
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.entries = entries
+        self.change: dict[str, int] = {}
+        self.taken: dict[str, int] = {}
+        self.sound = len({entry.id for entry in entries}) == len(entries)
+        ids: list[str] = []
+        cells: list[int] = []
+        debits: list[str] = []
+        credits: list[str] = []
+        minors: list[int] = []
+        self.columns = {"cells": cells, "ids": ids, "debits": debits, "credits": credits, "minors": minors}
+        change, taken = self.change, self.taken
+        for entry in entries:
+            cell = cell_of_entry(entry.id)
+            for n, leg in enumerate(entry.transfers):
+                debit, credit, minor = leg.debit, leg.credit, leg.minor
+                if minor <= 0 or debit[-3:] != credit[-3:] or debit == credit:
+                    self.sound = False
+                ids.append(f"{entry.id}.{n}")
+                cells.append(cell)
+                debits.append(debit)
+                credits.append(credit)
+                minors.append(minor)
+                change[debit] = change.get(debit, 0) - minor
+                change[credit] = change.get(credit, 0) + minor
+                taken[debit] = taken.get(debit, 0) + minor
+        self.ordered = in_lock_order(change)
+        own = [name for name in self.ordered if not role_of(name).shared]
+        self.unlocked = frozenset(own) if taken.keys().isdisjoint(own) else frozenset[str]()
+
+    def covered(self, standings: Mapping[str, "Standing"]) -> bool:
+        """Is there enough for all of them, in whatever order they come?"""
+        if not self.sound or len(standings) + len(self.unlocked) < len(self.ordered):
+            return False
+        for name, minor in self.taken.items():
+            standing = standings[name]
+            if standing.floor is not None and standing.balance - minor < standing.floor:
+                return False
+        return True
+
+    def write(self, tx: Tx, at: datetime) -> None:
+        """Puts in line the writing of all its entries and of the balances that they change."""
+        tx.ask(
+            WRITE,
+            at=at,
+            **self.columns,
+            account_cells=[cell_of_account(name) for name in self.ordered],
+            names=self.ordered,
+            changes=[self.change[name] for name in self.ordered],
+        ).must_touch(len(self.ordered), "An entry names an account that was never opened; nothing was posted.")
+
+
+async def post(
+    tx: Tx, entries: Sequence[Entry] | Draft, at: datetime, *, new: bool = False
+) -> Sequence[Posted | Refusal]:
     """Posts entries as if one by one, in order; a refused entry leaves no trace and does not disturb the others.
 
     They are written by the next statement that is awaited, or by the commit.
@@ -68,16 +131,16 @@ async def post(tx: Tx, entries: Sequence[Entry], at: datetime, *, new: bool = Fa
     an account of one subscriber that is only credited cannot refuse, so its update takes the lock, in the same order.
     `new`: the caller knows that none of these ids was ever posted (the unique key would refuse the transaction).
     """
-    debited = {leg.debit for entry in entries for leg in entry.transfers}
-    ordered = in_lock_order(debited | {leg.credit for entry in entries for leg in entry.transfers})
-    own = [name for name in ordered if not role_of(name).shared]
-    unlocked = frozenset(own) if debited.isdisjoint(own) else frozenset[str]()
-    standings = await _lock(tx, [name for name in ordered if name not in unlocked], at)
-    known = {} if new else await _known(tx, entries)
-    answers = decide(standings, entries, known, unlocked)
-    accepted = [entry for entry, answer in zip(entries, answers, strict=True) if answer == POSTED]
+    draft = entries if isinstance(entries, Draft) else Draft(entries)
+    standings = await _lock(tx, [name for name in draft.ordered if name not in draft.unlocked], at)
+    if new and draft.covered(standings):
+        draft.write(tx, at)
+        return [POSTED] * len(draft.entries)
+    known = {} if new else await _known(tx, draft.entries)
+    answers = decide(standings, draft.entries, known, draft.unlocked)
+    accepted = [entry for entry, answer in zip(draft.entries, answers, strict=True) if answer == POSTED]
     if accepted:
-        _write(tx, accepted, ordered, at)
+        Draft(accepted).write(tx, at)
     return answers
 
 
@@ -233,39 +296,6 @@ async def _known(tx: Tx, entries: Sequence[Entry]) -> dict[str, Entry]:
 async def _legs(tx: Tx, ids: Sequence[str]) -> list[Row]:
     once = list(dict.fromkeys(ids))  # a batch may ask for one entry twice
     return await tx.rows(KNOWN, cells=[cell_of_entry(id_) for id_ in once], ids=once)
-
-
-def _write(tx: Tx, entries: Sequence[Entry], ordered: Sequence[str], at: datetime) -> None:
-    ids: list[str] = []
-    cells: list[int] = []
-    debits: list[str] = []
-    credits: list[str] = []
-    minors: list[int] = []
-    change: dict[str, int] = {}
-    for entry in entries:
-        cell = cell_of_entry(entry.id)
-        for n, leg in enumerate(entry.transfers):
-            debit, credit, minor = leg.debit, leg.credit, leg.minor
-            ids.append(f"{entry.id}.{n}")
-            cells.append(cell)
-            debits.append(debit)
-            credits.append(credit)
-            minors.append(minor)
-            change[debit] = change.get(debit, 0) - minor
-            change[credit] = change.get(credit, 0) + minor
-    touched = [name for name in ordered if name in change]
-    tx.ask(
-        WRITE,
-        at=at,
-        cells=cells,
-        ids=ids,
-        debits=debits,
-        credits=credits,
-        minors=minors,
-        account_cells=[cell_of_account(name) for name in touched],
-        names=touched,
-        changes=[change[name] for name in touched],
-    ).must_touch(len(touched), "An entry names an account that was never opened; nothing was posted.")
 
 
 def cell_of_entry(entry_id: str) -> int:

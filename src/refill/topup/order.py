@@ -10,6 +10,13 @@ from refill.numbers import Msisdn
 
 
 # Asks and orders are made by the thousand: a Struct is made in a tenth of the time that a frozen dataclass takes.
+class BulkKey(msgspec.Struct, frozen=True):
+    """The one key of a request with many rows, and a keyed hash of all that was asked in it."""
+
+    key: str
+    content: str
+
+
 class Ask(msgspec.Struct, frozen=True):
     """One wish for credit, as a door hands it in.
 
@@ -30,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True):
     product: str | None = None
     max_price: Money | None = None
     commission_bp: int | None = None  # the partner's; None is the retail price
+    bulk: BulkKey | None = None  # the request that it came in with others; its key is claimed once for all of them
 
 
 class Order(msgspec.Struct, frozen=True):

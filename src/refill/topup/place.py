@@ -14,7 +14,7 @@ from refill.operators import home
 from refill.topup import sql, store, tell
 from refill.topup.birth import bear
 from refill.topup.exchange import frozen
-from refill.topup.order import Ask, Order
+from refill.topup.order import Ask, BulkKey, Order
 from refill.topup.trade import Trade
 
 
@@ -25,6 +25,7 @@ class _Line:
     ask: Ask
     content: str = ""
     names: tuple[str, ...] = ()  # its key and reference, hashed
+    bulk: str = ""  # the hashed key of the request that it came in
     claimed: list[str] = field(default_factory=list)  # those that this ask was the first to use
     first: str | None = None  # the id of the order that has its name already
     subscriber: Subscriber | None = None
@@ -67,7 +68,7 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
     exists (NotForSale, PriceTooHigh, NotEnough) are answers of their row, leave no trace and are not remembered.
     Raises Busy when the database does not answer.
     """
-    named = [(ask, *_names(trade, ask)) for ask in asks]
+    named = _named(trade, asks)
     floats = _Floats(asks[0].id if asks else "")
     runs = 0
 
@@ -76,7 +77,7 @@ async def place(trade: Trade, asks: Sequence[Ask]) -> list[Order | RefillError]:
         runs += 1
         # The work may run again after a commit in doubt, so it starts from the asks each time.
         answers: list[Order | RefillError] = []
-        for batch in _in_turn([_Line(ask, content, names) for ask, content, names in named]):
+        for batch in _in_turn([_Line(*names) for names in named]):
             answers += await _place_together(trade, tx, batch, floats, again=runs > 1)
         return answers
 
@@ -111,7 +112,9 @@ def _in_turn(lines: Sequence[_Line]) -> Iterator[list[_Line]]:
 
 def _equal(one: _Line, other: _Line) -> bool:
     """Would both be answered the same?"""
-    terms = [(line.names, line.content, line.ask.max_price, line.ask.commission_bp) for line in (one, other)]
+    terms = [
+        (line.names, line.content, line.ask.max_price, line.ask.commission_bp, line.ask.bulk) for line in (one, other)
+    ]
     return bool(one.names) and terms[0] == terms[1]
 
 
@@ -119,23 +122,37 @@ async def _place_together(
     trade: Trade, tx: Tx, batch: Sequence[_Line], floats: _Floats, *, again: bool
 ) -> list[Order | RefillError]:
     now = trade.world.db_now()
-    wanted = _wanted(batch)
-    claimed = _ask_for(tx, wanted)
+    wanted, bulks = _wanted(batch), _bulks(batch)
+    claimed = _ask_for(tx, wanted, bulks)
     subscribers = cards.reach_for(tx, [line.ask.number for line in batch])
-    seen_before = await _claim(tx, batch, wanted, claimed)
+    seen_before = await _claim(tx, batch, wanted, bulks, claimed)
     await _find_own(tx, [line for line in batch if again or seen_before or not line.names], replayed=not again)
     fresh = [line for line in batch if line.answer is None and line.first is None]
     await _quote(tx, trade, fresh, cards.reached(await subscribers), now)
     for line in fresh:
         line.answer = line.answer or floats.refused.get(line.ask.id)
     placed = [line for line in fresh if line.answer is None]
+    paying = _Paying.of(trade, placed, floats)  # laid out before anything is locked that others wait for
     # The float that all partners' orders wait for is locked last: what else is to be written is written before.
     await _deliver_home(tx, [line for line in placed if line.sold], now)
     await _bear(tx, trade, placed, now)
-    await _pay(tx, trade, placed, floats, now)
-    await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)])
+    await _pay(tx, trade, paying, floats, now)
+    await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)], _empty(batch, bulks))
     await _repeat(tx, batch, [line for line in batch if line.first and line.answer is None])
     return [_answered(line) for line in batch]
+
+
+def _named(trade: Trade, asks: Sequence[Ask]) -> list[tuple[Ask, str, tuple[str, ...], str]]:
+    """Each ask with what it asked, hashed, and the hashed names that its client gave it and the request it came in."""
+    bulks: dict[tuple[str, BulkKey], str] = {}
+    named = []
+    for ask in asks:
+        bulk = ""
+        if ask.bulk is not None:
+            bulk = bulks.get((ask.payer, ask.bulk)) or store.key_name(trade, ask.payer, "bulk", ask.bulk.key)
+            bulks[ask.payer, ask.bulk] = bulk
+        named.append((ask, *_names(trade, ask), bulk))
+    return named
 
 
 def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
@@ -164,31 +181,52 @@ def _wanted(lines: Sequence[_Line]) -> dict[str, _Line]:
     return wanted
 
 
-def _ask_for(tx: Tx, wanted: Mapping[str, _Line]) -> Asked | None:
+def _bulks(lines: Sequence[_Line]) -> dict[str, _Line]:
+    """The keys of whole requests, each with the first of its rows here, whose id stands for the request."""
+    bulks: dict[str, _Line] = {}
+    for line in lines:
+        if line.bulk:
+            bulks.setdefault(line.bulk, line)
+    return bulks
+
+
+def _ask_for(tx: Tx, wanted: Mapping[str, _Line], bulks: Mapping[str, _Line]) -> Asked | None:
     """Puts in line the writing of these names; it answers with those that were taken."""
-    if not wanted:
+    if not wanted and not bulks:
         return None
-    ordered = sorted(wanted)  # a name begins with its cell
+    ordered = sorted((*wanted, *bulks))  # a name begins with its cell
+    contents = {name: line.ask.bulk.content for name, line in bulks.items() if line.ask.bulk}
     return tx.ask(
         sql.CLAIM_KEYS,
         cells=[store.key_cell(name) for name in ordered],
         names=ordered,
-        contents=[wanted[name].content for name in ordered],
-        orders=[wanted[name].ask.id for name in ordered],
+        contents=[contents.get(name) or wanted[name].content for name in ordered],
+        orders=[(wanted.get(name) or bulks[name]).ask.id for name in ordered],
     )
 
 
-async def _claim(tx: Tx, lines: Sequence[_Line], wanted: Mapping[str, _Line], claimed: Asked | None) -> bool:
-    """Whoever finds a name taken is a repeat (`first`) or an error.
+async def _claim(
+    tx: Tx,
+    lines: Sequence[_Line],
+    wanted: Mapping[str, _Line],
+    bulks: dict[str, _Line],
+    claimed: Asked | None,
+) -> bool:
+    """Whoever finds a name taken is a repeat (`first`) or an error; of a bulk's key only another content is an error.
 
-    True when some key stood there already for the very order that was asked for: the same ask was placed before.
+    Leaves in `bulks` those whose key is claimed here. True when some key stood there already for the very order that was
+    asked for: the same ask was placed before.
     """
     taken: dict[str, tuple[str, str]] = {}
+    held = {name: line.ask.bulk.content for name, line in bulks.items() if line.ask.bulk}
     own = False
     if claimed is not None and (missed := await claimed):
         owners = await tx.rows(sql.KEYS, cells=[cell for cell, _ in missed], names=[name for _, name in missed])
         for name, content, order_id in owners:
-            if order_id == wanted[name.hex].ask.id:
+            if name.hex in bulks:
+                held[name.hex] = content.hex
+                del bulks[name.hex]
+            elif order_id == wanted[name.hex].ask.id:
                 own = True
             else:
                 taken[name.hex] = (content.hex, order_id)
@@ -203,8 +241,16 @@ async def _claim(tx: Tx, lines: Sequence[_Line], wanted: Mapping[str, _Line], cl
                 line.answer = OtherContent("This key or reference was used before for a different request.")
             elif line.first is None:
                 line.first = owner
+        if line.bulk and line.ask.bulk and held[line.bulk] != line.ask.bulk.content:
+            line.answer = OtherContent("This key was used before for a different bulk.")
     await _tidy_repeats(tx, lines)
     return own
+
+
+def _empty(lines: Sequence[_Line], bulks: Mapping[str, _Line]) -> list[tuple[str, str]]:
+    """The keys of requests of which every row was refused: not remembered."""
+    kept = {line.bulk for line in lines if not isinstance(line.answer, RefillError)}
+    return [(name, line.ask.id) for name, line in bulks.items() if name not in kept]
 
 
 async def _tidy_repeats(tx: Tx, lines: Sequence[_Line]) -> None:
@@ -228,9 +274,9 @@ async def _find_own(tx: Tx, lines: Sequence[_Line], *, replayed: bool) -> None:
             line.answer = order.but(replayed=replayed)
 
 
-async def _release(tx: Tx, lines: Sequence[_Line]) -> None:
+async def _release(tx: Tx, lines: Sequence[_Line], bulks: Sequence[tuple[str, str]] = ()) -> None:
     """Forgets the keys of asks that were refused before an order existed."""
-    gone = sorted((name, line.ask.id) for line in lines for name in line.claimed)
+    gone = sorted([(name, line.ask.id) for line in lines for name in line.claimed] + list(bulks))
     if gone:
         tx.ask(
             sql.RELEASE_KEYS,
@@ -288,25 +334,38 @@ def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | No
 # ------------------------------------------------------------------ money and credit
 
 
-async def _pay(tx: Tx, trade: Trade, lines: Sequence[_Line], floats: _Floats, now: datetime) -> None:
-    """Takes partners' money: into the subscriber's balance on our own network, else held out of their float.
+@dataclass(slots=True)
+class _Paying:
+    """Partners' asks with the entries that take their money: into a balance on our own network, else held."""
+
+    lines: list[_Line]
+    draft: ledger.Draft
+
+    @classmethod
+    def of(cls, trade: Trade, placed: Sequence[_Line], floats: _Floats) -> "_Paying":
+        lines = [line for line in placed if line.ask.payer.startswith("partner:")]
+        named: dict[tuple[str, str], tuple[str, str, str]] = {}
+        entries = [_entry(line, _accounts(line, trade.stripes, floats.by, named)) for line in lines]
+        return cls(lines, ledger.Draft(entries))
+
+
+async def _pay(tx: Tx, trade: Trade, paying: _Paying, floats: _Floats, now: datetime) -> None:
+    """Takes partners' money.
 
     Raises StripesLow when a stripe refuses, but perhaps not its float: nothing stands, run again and gather first; and
     _TurnedDown when a float refuses.
     """
-    paying = [line for line in lines if line.ask.payer.startswith("partner:")]
-    if not paying:
+    if not paying.lines:
         return
-    stripes = trade.stripes
+    stripes, draft = trade.stripes, paying.draft
     if floats.low:
         await stripes.hold(tx, floats.low)
-    named: dict[tuple[str, str], tuple[str, str, str]] = {}
-    entries = [_entry(line, _accounts(line, stripes, floats.by, named)) for line in paying]
-    if floats.low:
-        await ledger.gather(tx, stripes, entries, floats.low, floats.next_gathering(), now)
+        # Which stripe a batch debits may have changed with what was learnt; gathering says what is held now.
+        draft = _Paying.of(trade, paying.lines, floats).draft
+        await ledger.gather(tx, stripes, draft.entries, floats.low, floats.next_gathering(), now)
     refused: set[str] = set()
     answers: dict[str, RefillError] = {}
-    for line, answer in zip(paying, await ledger.post(tx, entries, now, new=True), strict=True):
+    for line, answer in zip(paying.lines, await ledger.post(tx, draft, now, new=True), strict=True):
         if answer == ledger.POSTED:
             continue
         if isinstance(answer, ledger.Refusal) and answer.why == "not_enough":

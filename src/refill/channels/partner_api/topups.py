@@ -20,10 +20,11 @@ from refill.channels.machines.problem import Problem, problem_of
 from refill.errors import BadInput, RefillError
 from refill.money import Money, amount
 from refill.numbers import Msisdn, fast_msisdn, msisdn, names_a_card, number_id
-from refill.topup import Ask, Order, flow
+from refill.topup import Ask, BulkKey, Order, flow
 from refill.topup.trade import Trade
 
 ROWS_LIMIT = 1_000
+BREATH = 64  # rows of a bulk between two turns of the loop: whoever holds locks in the database is not kept waiting
 CHANNEL = "partner_api"
 SCOPE = "topup"
 
@@ -173,16 +174,23 @@ class TopUps:
         payer = f"partner:{key.partner_id}"
         results: list[Row | None] = []
         asks: list[Ask] = []
+        bulk = idempotency_key and self._bulk(idempotency_key, asked)
         for n, row in enumerate(asked.topups):
+            if n % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
+            # The key claims the bulk as a whole; a row without a reference is named by it and its place, too: no header
+            # can hold the space between them.
+            named = idempotency_key and row.reference is _given and f"{idempotency_key} {n}"
             try:
-                # One key for the whole bulk names each row by its place; no header can hold the space between them.
-                asks.append(self._ask(key, payer, row, idempotency_key and f"{idempotency_key} {n}"))
+                asks.append(self._ask(key, payer, row, named or None, bulk or None))
                 results.append(None)
             except RefillError as refused:
                 results.append(Row(refused.status, problem=problem_of(refused)))
         orders = iter(await self.bulks.submit(asks) if asks else ())
         placed = iter(asks)
         for n, result in enumerate(results):
+            if n % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
             if result is None:
                 order, ask = next(orders), next(placed)
                 if isinstance(order, Order):
@@ -223,7 +231,12 @@ class TopUps:
             raise BadKey("An Idempotency-Key has 1 to 255 visible ASCII characters.")
         return key, text
 
-    def _ask(self, key: PartnerKey, payer: str, asked: TopUpAsk, idempotency_key: str | None) -> Ask:
+    def _bulk(self, idempotency_key: str, asked: BulkAsk) -> BulkKey:
+        return BulkKey(idempotency_key, self._trade.vault.digest("content", _encode(asked)))
+
+    def _ask(
+        self, key: PartnerKey, payer: str, asked: TopUpAsk, idempotency_key: str | None, bulk: BulkKey | None = None
+    ) -> Ask:
         """What the flow needs to know. Raises BadInput by name; nothing is looked up yet."""
         number = fast_msisdn(asked.msisdn) or msisdn(asked.msisdn)
         face = _amount(asked.amount, asked.currency)
@@ -255,6 +268,7 @@ class TopUps:
             product=product,
             max_price=max_price,
             commission_bp=key.commission_bp,
+            bulk=bulk,
         )
 
 
