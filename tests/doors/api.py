@@ -42,7 +42,7 @@ class Api:
         self.app = create_app(self.shop.trade, self.keyring, also=callbacks.routes(self.shop.trade), **server)
         return self
 
-    async def new_partner(self, name: str, float_: str, scopes: str = "topup balance subscriber") -> tuple[str, str]:
+    async def new_partner(self, name: str, float_: str, scopes: str = "topup balance webhooks subscriber") -> tuple[str, str]:
         shop, prepaid = self.shop, money(float_)
 
         async def create(tx: Tx) -> tuple[str, str]:

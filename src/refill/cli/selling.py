@@ -68,12 +68,12 @@ def create(
     float: str = "0.00",
     currency: str = "CNY",
     commission_bp: int = 0,
-    scopes: str = "topup balance",
+    scopes: str = "topup balance webhooks",
     data: Data = None,
 ) -> int:
     """Creates a partner with a float (`--float 1000000.00`, posted from bank:demo) and prints its API key, once.
 
-    `--scopes "topup balance subscriber"` also lets the key see subscribers of our own network.
+    `--scopes "topup balance webhooks subscriber"` also lets the key see subscribers of our own network.
     """
     from refill.app import new_partner
     from refill.money import Money, amount

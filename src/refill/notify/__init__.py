@@ -3,6 +3,7 @@
 from refill.notify.courier import Courier, Note, Render
 from refill.notify.endpoints import (
     Endpoint,
+    EndpointExists,
     TooManyEndpoints,
     addresses,
     change,
@@ -14,18 +15,21 @@ from refill.notify.endpoints import (
 )
 from refill.notify.floats import Low
 from refill.notify.floats import watch as watch_floats
-from refill.notify.log import Delivery, Try, deliveries, delivery, forget, replay, replay_span, tries
+from refill.notify.log import REPLAYED_AT_ONCE, Delivery, Try, deliveries, delivery, forget, replay, replay_span, tries
 from refill.notify.outbox import REFRESH, Listeners, Told, event_id, tell
 from refill.notify.sender import Letter, Receipt, Sender
+from refill.notify.trial import Trial, trial
 from refill.notify.webhook import EVENTS, TEST, Webhook
 
 __all__ = [
     "EVENTS",
     "REFRESH",
+    "REPLAYED_AT_ONCE",
     "TEST",
     "Courier",
     "Delivery",
     "Endpoint",
+    "EndpointExists",
     "Letter",
     "Listeners",
     "Low",
@@ -35,6 +39,7 @@ __all__ = [
     "Sender",
     "Told",
     "TooManyEndpoints",
+    "Trial",
     "Try",
     "Webhook",
     "addresses",
@@ -51,6 +56,7 @@ __all__ = [
     "replay_span",
     "rotate",
     "tell",
+    "trial",
     "tries",
     "watch_floats",
 ]

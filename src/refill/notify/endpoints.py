@@ -27,6 +27,13 @@ class TooManyEndpoints(RefillError):
     status: ClassVar[int] = 409
 
 
+class EndpointExists(RefillError):
+    """This address is an endpoint of yours already; change that one."""
+
+    code: ClassVar[str] = "endpoint_exists"
+    status: ClassVar[int] = 409
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One address of a partner, without its secrets. `events` empty: all of them."""
@@ -49,14 +56,16 @@ _COLUMNS = """
     p.currency, e.created_at
 """
 
+OWNER = Statement("""
+    -- The partner, locked, so that two endpoints cannot both be the last that it may have
+    SELECT id FROM accounts_partner WHERE id = :partner FOR UPDATE
+""")
+
 CREATE = Statement("""
-    -- A new endpoint, unless the partner has too many; the partner's row is locked so that two cannot both be the last
-    WITH owner AS (SELECT id FROM accounts_partner WHERE id = :partner FOR UPDATE)
+    -- A new endpoint
     INSERT INTO notify_endpoint (id, partner_id, url, events, description, state, why, secret, low_minor, low_told,
                                  created_at, changed_at)
-    SELECT :id, owner.id, :url, :events, :description, 'active', '', :secret, :low::bigint, false, :now, :now
-      FROM owner
-     WHERE (SELECT count(*) FROM notify_endpoint WHERE partner_id = :partner AND state <> 'deleted') < :most
+    VALUES (:id, :partner, :url, :events, :description, 'active', '', :secret, :low::bigint, false, :now, :now)
 """)
 
 OF_PARTNER = Statement(f"""
@@ -151,27 +160,32 @@ async def create(
     low: Money | None = None,
     allowed: Collection[str] = (),
 ) -> tuple[Endpoint, str]:
-    """A new endpoint and its secret, which is shown now or never. Raises WrongUrl, BadInput, TooManyEndpoints.
+    """A new endpoint and its secret, which is shown now or never. Raises WrongUrl, BadInput,
+    TooManyEndpoints, EndpointExists.
 
     low: an amount in the partner's currency; `float.low` is told when the float is below it. What happens until ten
     seconds later may stay untold, for another process may not know of the endpoint yet.
     """
     id_ = world.new_id("we", cell_of(partner))
     secret = _fresh(world)
-    created = await tx.run(
+    place, wanted, about, below = callable_url(url, allowed), _words(events), _description(description), _low(low)
+    await tx.run(OWNER, partner=partner)
+    there = await of_partner(tx, partner)
+    if any(one.url == place for one in there):
+        raise EndpointExists("You listen at this address already; change that endpoint, or delete it first.")
+    if len(there) >= MOST:
+        raise TooManyEndpoints(f"You have {MOST} endpoints, as many as there may be; delete one that you do not need.")
+    await tx.run(
         CREATE,
         id=id_,
         partner=partner,
-        url=callable_url(url, allowed),
-        events=_words(events),
-        description=_description(description),
+        url=place,
+        events=wanted,
+        description=about,
         secret=vault.seal(KIND, id_, secret),
-        low=_low(low),
+        low=below,
         now=world.db_now(),
-        most=MOST,
     )
-    if not created:
-        raise TooManyEndpoints(f"You have {MOST} endpoints, as many as there may be; delete one that you do not need.")
     return await endpoint(tx, partner, id_), secret_text(secret)
 
 

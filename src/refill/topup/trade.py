@@ -11,6 +11,7 @@ from refill.lookups import Asker
 from refill.notify import Listeners
 from refill.operators import Supplier, Terms
 from refill.payments import Method
+from refill.topup.limits import Guard
 from refill.vault import Vault
 from refill.world import World
 
@@ -55,5 +56,7 @@ class Trade:
     rules: Rules = field(default_factory=Rules)
     terms: Mapping[str, Terms] = field(default_factory=dict)  # what is agreed with each supplier beside its wire
     stripes: Stripes = field(default_factory=Stripes)
+    guard: Guard = field(default_factory=Guard)
     lookups: Asker = field(default_factory=Asker)
     listeners: Listeners = field(default_factory=Listeners)
+    allowed_places: frozenset[str] = frozenset()  # of our own network, where partners may listen all the same

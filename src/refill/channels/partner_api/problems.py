@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from refill.channels.machines.openapi import refusals_of
-from refill.channels.machines.operation import Operation, Words
+from refill.channels.machines.operation import NO_WORDS, Operation, Words
 from refill.channels.machines.problem import title_of
 from refill.errors import RefillError
 
@@ -29,7 +29,7 @@ class Refusal(NamedTuple):
 
 
 def catalogue(operations: Sequence[Operation], *others: type[RefillError]) -> dict[str, Refusal]:
-    """Every code that a caller may meet, by status and name. Raises KeyError for one without advice."""
+    """Every code that a caller may meet, by status and name; a test sees that none stays without advice."""
     found: dict[str, type[RefillError]] = {}
     for error in (*others, *_every(operations)):
         if error.code not in found or not issubclass(error, found[error.code]):
@@ -43,8 +43,9 @@ def _every(operations: Sequence[Operation]) -> Iterator[type[RefillError]]:
 
 
 def _refusal(error: type[RefillError]) -> Refusal:
-    advice = ADVICE[error.code]
-    title = Words(title_of(error), advice.title_zh)
+    title_en = title_of(error)
+    advice = ADVICE.get(error.code) or Advice(title_en, NO_WORDS, NO_WORDS)
+    title = Words(title_en, advice.title_zh)
     return Refusal(error.code, error.status, error.retryable, title, advice.cause, advice.next)
 
 
@@ -223,6 +224,50 @@ ADVICE = {
         Words(
             "Wait as many seconds as Retry-After says; RateLimit-Remaining shows what is left.",
             "请等待 Retry-After 所写的秒数；剩余额度见 RateLimit-Remaining。",
+        ),
+    ),
+    "bad_file": Advice(
+        "整个文件无法读取",
+        Words(
+            "It is not UTF-8, its first line does not name the columns, a quote is left open, or it has no rows. No row of "
+            "it was taken.",
+            "文件不是 UTF-8、第一行没有写对列名、有引号没有配对，或者没有数据行。文件里的任何一行都没有被处理。",
+        ),
+        Words(
+            "Read `detail`: it names the line. Put the file right and send it whole.",
+            "看 `detail`：里面写了是哪一行。改好以后，请把整个文件再发一遍。",
+        ),
+    ),
+    "not_ready": Advice(
+        "结果还没有全部出来",
+        Words("Rows of the file are still being worked off.", "文件里还有行正在处理。"),
+        Words(
+            "Ask `GET /v1/topups/csv/{id}` until its `status` is `done`.",
+            "请查询 `GET /v1/topups/csv/{id}`，直到 `status` 变成 `done`。",
+        ),
+    ),
+    "url_not_allowed": Advice(
+        "这个地址不能用来接收推送",
+        Words(
+            "It is not https, names a private network, holds a name or password, or cannot be read.",
+            "地址不是 https、指向内部网络、带有用户名或密码，或者无法读取。",
+        ),
+        Words(
+            "Use an https address that everybody can reach; `detail` says what is wrong with this one.",
+            "请使用公网可访问的 https 地址；`detail` 写明了这个地址哪里不对。",
+        ),
+    ),
+    "too_many_endpoints": Advice(
+        "接收地址太多",
+        Words("You have ten endpoints, as many as there may be.", "你已有十个接收地址，这是上限。"),
+        Words("Delete one that you do not need.", "请先删除一个不再需要的。"),
+    ),
+    "endpoint_exists": Advice(
+        "这个地址已经登记过",
+        Words("You listen at this very address already.", "这个地址已经是你的接收地址。"),
+        Words(
+            "Change that endpoint, or ask for a new secret if you lost its own.",
+            "请修改原来的那个；如果丢了密钥，可以更换新密钥。",
         ),
     ),
     "internal": Advice(

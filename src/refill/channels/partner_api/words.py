@@ -4,6 +4,7 @@ from typing import Any
 
 from refill.channels.machines.openapi import Field, Fields
 from refill.channels.machines.operation import Words
+from refill.notify import EVENTS
 
 AMOUNT = {"pattern": r"^(0|[1-9][0-9]{0,14})(\.[0-9]{1,4})?$", "maxLength": 20}
 SIGNED = {"pattern": r"^-?[0-9]{1,18}(\.[0-9]{1,4})?$"}
@@ -151,6 +152,81 @@ FIELDS: Fields = {
     "Bucket.kind": _said("What it is.", "种类。"),
     "Bucket.amount": _said("What is left.", "剩余。"),
     "expires_at": _said("When it expires, UTC.", "到期时间，UTC。"),
+    # files
+    "Upload.id": _said("Our id of the file: up_…", "文件的编号：up_…"),
+    "Upload.status": _said(
+        "queued, running or done.", "queued 排队、running 处理中、done 完成。", enum=["queued", "running", "done"]
+    ),
+    "rows": _said("Rows in the file.", "文件里的行数。"),
+    "waiting": _said("Rows that are not done yet.", "还没处理的行数。"),
+    "done_at": _said("When the last row was done, UTC.", "最后一行处理完的时间，UTC。"),
+    "result": _said("Where the result is, once all is done.", "全部完成后，结果文件的地址。"),
+    # webhooks
+    "webhooks": _said("The endpoints.", "各接收地址。"),
+    "path.webhook": _said("The endpoint's id: we_…", "接收地址的编号：we_…", pattern="^we_[0-9a-z]{24}$"),
+    "path.event": _said("The event's id.", "事件的编号。", pattern="^[a-z]{2}_[0-9a-z]{24}e[0-9]{1,9}$"),
+    "url": _said(
+        "Where we post to: https, and reachable for everybody.",
+        "推送到哪里：必须是公网可访问的 https 地址。",
+        maxLength=500,
+    ),
+    "events": _said(
+        "Which events it hears; empty: all.",
+        "接收哪些事件；空列表就是全部。",
+        items={"type": "string", "enum": list(EVENTS)},
+    ),
+    "description": _said("For your own eyes.", "给你自己看的说明。", maxLength=200),
+    "enabled": _said("Shall anything be sent there?", "是否推送。"),
+    "float_below": _said(
+        "Tell `float.low` when the float falls below this, in its currency.",
+        "预付款低于这个金额时推送 `float.low`。",
+        **AMOUNT,
+    ),
+    "Webhook.state": _said("active or disabled.", "active 启用，disabled 停用。"),
+    "WebhookWithSecret.state": _said("active or disabled.", "active 启用，disabled 停用。"),
+    "why": _said(
+        "Why it is disabled: asked, you did it; gone, it answered 410; failing, it accepted nothing for three days.",
+        "停用原因：asked 你自己停用；gone 它回答了 410；failing 三天没有接收成功。",
+    ),
+    "failing_since": _said("The first failure since it accepted something.", "从什么时候开始一直失败。"),
+    "both_secrets_until": _said("Until then the former secret signs too.", "在此之前旧密钥也参与签名。"),
+    "secret": _said("Keep it safe; it is shown this once.", "请妥善保存；只显示这一次。"),
+    "deliveries": _said("The deliveries.", "各次推送。"),
+    "delivery": _said("The delivery.", "这次推送。"),
+    "tries": _said("How often it was tried.", "已尝试次数。"),
+    "DeliveryLog.tries": _said("Every request that was made, the first one first.", "发出的每个请求，最早的在前。"),
+    "event": _said("The event's id, the header `webhook-id`.", "事件编号，即请求头 `webhook-id`。"),
+    "Delivery.type": _said("What happened.", "发生了什么。"),
+    "subject": _said(
+        "The object that it happened to: a top-up's id, or the endpoint's for `float.low`.",
+        "事件的对象：充值编号；`float.low` 则是接收地址编号。",
+    ),
+    "sequence": _said(
+        "1, 2, 3 … for each object; they arrive in this order.", "每个对象的事件依次编号 1、2、3……，按此顺序推送。"
+    ),
+    "Delivery.state": _said(
+        "waiting, accepted, or given_up after three days.", "waiting 等待中，accepted 已接收，given_up 三天后放弃。"
+    ),
+    "DeliveriesWanted.state": _said("Only deliveries that stand so.", "只看这个状态的推送。"),
+    "ReplayAsk.state": _said(
+        "Only what was accepted, or given_up.", "只重推 accepted 已接收的，或 given_up 已放弃的。"
+    ),
+    "ReplayAsk.from": _said("Happened then or later.", "发生时间不早于此。"),
+    "ReplayAsk.until": _said("Happened before.", "发生时间早于此。"),
+    "Delivery.status": _said("The HTTP status of the latest answer.", "最近一次回答的 HTTP 状态码。"),
+    "Try.status": _said("The HTTP status; null: no answer came.", "HTTP 状态码；null 表示没有回答。"),
+    "Tested.status": _said("The HTTP status; null: no answer came.", "HTTP 状态码；null 表示没有回答。"),
+    "next_try_at": _said("When it is tried next.", "下一次尝试的时间。"),
+    "Delivery.done_at": _said("When it was accepted or given up.", "接收成功或放弃的时间。"),
+    "number": _said("Which try.", "第几次尝试。"),
+    "latency_ms": _said("How long the answer took, in milliseconds.", "回答用了多少毫秒。"),
+    "answer": _said(
+        "The first 500 bytes of the answer, or why none came; numbers of people are masked.",
+        "回答的前 500 字节，或没有回答的原因；号码已遮盖。",
+    ),
+    "Replayed.replayed": _said("How many events are told again.", "重新推送的事件数。"),
+    "Replayed.limit": _said("How many at most at a time.", "一次最多多少个。"),
+    "Tested.accepted": _said("Was it answered with 2xx?", "回答是否为 2xx。"),
     # headers
     "Idempotency-Key": _said("", "", pattern="^[!-~]{1,255}$"),
 }
