@@ -26,7 +26,9 @@ from refill import (
     catalogue,
     ledger,
     logs,
+    lookups,
     notify,
+    numbers,
     operators,
     payments,
     reconcile,
@@ -287,7 +289,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
             raise SettingsError(f"This database may lose acknowledged money ({', '.join(unsafe)}); switch it back on.")
         await read_clock(pool, world)
         vault = Vault(settings.master_key())
-        methods, suppliers = _ports(settings, far)
+        methods, suppliers, asker = _ports(settings, far)
         trade = Trade(
             world,
             pool,
@@ -300,6 +302,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
                 payment_expiry=timedelta(seconds=settings.payment_expiry_s), cooling=timedelta(seconds=settings.undo_s)
             ),
             terms_by_name(settings.ports, [*suppliers, home.NAME]),
+            lookups=asker,
         )
         await pool.transaction(lambda tx: _open_books(tx, trade))
         await pool.transaction(trade.stripes.refresh)
@@ -312,13 +315,13 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
 
 
 def port_settings() -> dict[str, PortSetting]:
-    """The settings that payment methods and suppliers declare, for `read_settings`."""
-    return {**payments.port_settings(), **operators.port_settings()}
+    """The settings that payment methods, suppliers and look-ups declare, for `read_settings`."""
+    return {**payments.port_settings(), **operators.port_settings(), **lookups.port_settings()}
 
 
-def _ports(settings: Settings, far: "FarEnds | None") -> tuple[dict[str, Method], dict[str, Supplier]]:
+def _ports(settings: Settings, far: "FarEnds | None") -> tuple[dict[str, Method], dict[str, Supplier], lookups.Asker]:
     words: dict[str, object] = {**settings.ports, **(far.settings if far else {})}
-    return methods_by_name(words), suppliers_by_name(words)
+    return methods_by_name(words), suppliers_by_name(words), lookups.asker(words)
 
 
 async def _open_books(tx: Tx, trade: Trade) -> None:
@@ -424,6 +427,7 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
+            await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
             await _tidy_stock(house)
             await house.pool.transaction(lambda tx: notify.watch_floats(tx, house.world))
             await house.pool.transaction(lambda tx: notify.forget(tx, house.world.db_now()))
