@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import BinaryIO
 
-from refill import numbers
+from refill import numbers, stock
 from refill.db import Row, Statement, Tx
 from refill.money import EXPONENT
 from refill.operators import ReadsStatements, SendsStatements, Supplier
@@ -25,7 +25,12 @@ PREFIX = "float:"
 
 def supplier_of(trade: Trade, name: str) -> Supplier | None:
     """The supplier of this name, or of this float."""
-    return trade.suppliers.get(name.removeprefix(PREFIX))
+    return strangers(trade).get(name.removeprefix(PREFIX))
+
+
+def strangers(trade: Trade) -> dict[str, Supplier]:
+    """The suppliers that hold money of ours, by name; our own stock of PINs does not."""
+    return {name: supplier for name, supplier in sorted(trade.suppliers.items()) if name != stock.SUPPLIER}
 
 
 class Wholesaler:

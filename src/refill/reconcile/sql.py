@@ -149,21 +149,21 @@ RECHARGES = Statement(f"""
     -- Rows of a supplier's day that our book does not have, or has otherwise; a row without our number goes by theirs
     SELECT x.n, x.kind, x.cell, coalesce(a.request_id, x.reference), x.request_id, x.transaction,
            CASE WHEN x.kind = 'reversal' OR x.transaction = x.request_id THEN coalesce(a.their_id, '') ELSE x.transaction END,
-           x.minor, x.currency, x.at, b.minor, b.currency, coalesce(a.their_id, ''), b.at, a.state
+           x.minor, x.currency, x.at, b.minor, b.currency, coalesce(a.their_id, ''), coalesce(a.prepared_at, b.at), a.state
       FROM reconcile_line x
       LEFT JOIN LATERAL (
-           SELECT a.cell, a.order_id, a.n, a.request_id, a.their_id, a.state FROM topup_attempt a
+           SELECT a.cell, a.order_id, a.n, a.request_id, a.their_id, a.state, a.prepared_at FROM topup_attempt a
             WHERE a.cell = x.cell AND a.order_id = left(x.request_id, 27) AND a.request_id = x.request_id
               AND a.supplier = :supplier
             UNION ALL
-           SELECT a.cell, a.order_id, a.n, a.request_id, a.their_id, a.state FROM topup_attempt a
+           SELECT a.cell, a.order_id, a.n, a.request_id, a.their_id, a.state, a.prepared_at FROM topup_attempt a
             WHERE x.request_id = '' AND a.their_id = x.transaction AND a.supplier = :supplier
             LIMIT 1) AS a ON true
       LEFT JOIN LATERAL ({_BOOKED}) AS b ON true
      WHERE x.method = :method AND x.day = :day::date
        AND (b.minor IS DISTINCT FROM x.minor OR b.currency <> x.currency
             OR (x.kind = 'recharge' AND (x.transaction NOT IN (x.request_id, coalesce(a.their_id, ''))
-                OR b.at NOT BETWEEN x.at - :clocks::interval AND x.at + :clocks::interval)))
+                OR a.prepared_at NOT BETWEEN x.at - :clocks::interval AND x.at + :clocks::interval)))
      ORDER BY x.n LIMIT :most
 """)
 
@@ -222,7 +222,7 @@ STANDING_RECHARGES = Statement(f"""
            l.minor, l.currency,
            CASE WHEN l.minor IS NULL OR x.kind = 'reversal' OR l.transaction = l.request_id THEN coalesce(a.their_id, '')
                 ELSE l.transaction END, l.at,
-           b.minor, b.currency, coalesce(a.their_id, ''), b.at
+           b.minor, b.currency, coalesce(a.their_id, ''), a.prepared_at
       FROM reconcile_item x
       LEFT JOIN cases_case s ON s.id = 'difference:' || x.id
       LEFT JOIN LATERAL (
@@ -236,10 +236,10 @@ STANDING_RECHARGES = Statement(f"""
                   ) AS l
             ORDER BY l.day, l.n LIMIT 1) AS l ON true
       LEFT JOIN LATERAL (
-           SELECT a.cell, a.order_id, a.n, a.their_id, a.state FROM topup_attempt a
+           SELECT a.cell, a.order_id, a.n, a.their_id, a.state, a.prepared_at FROM topup_attempt a
             WHERE a.cell = x.cell AND a.order_id = left(x.reference, 27) AND a.request_id = x.reference
             UNION ALL
-           SELECT a.cell, a.order_id, a.n, a.their_id, a.state FROM topup_attempt a
+           SELECT a.cell, a.order_id, a.n, a.their_id, a.state, a.prepared_at FROM topup_attempt a
             WHERE x.reference = '' AND a.their_id = x.transaction AND 'float:' || a.supplier = :method
             LIMIT 1) AS a ON true
       LEFT JOIN LATERAL ({_BOOKED}) AS b ON true

@@ -28,7 +28,7 @@ from refill.reconcile.gaps import (
     overdue,
     sentence,
 )
-from refill.reconcile.recharges import Wholesaler, supplier_of
+from refill.reconcile.recharges import Wholesaler, strangers, supplier_of
 from refill.topup import Trade
 
 MOST_GAPS = 10_000  # more than that is not a day with troubles but somebody else's file
@@ -138,7 +138,7 @@ def statements_of(trade: Trade, name: str) -> Counterparty:
 def counterparties(trade: Trade) -> list[Counterparty]:
     """Everybody whose statements we take, in one order for all."""
     firms = [Firm(method) for name, method in sorted(trade.methods.items()) if method.can.statement]
-    return [*firms, *(Wholesaler(trade, supplier) for _, supplier in sorted(trade.suppliers.items()))]
+    return [*firms, *(Wholesaler(trade, supplier) for supplier in strangers(trade).values())]
 
 
 def _digest(file: BinaryIO) -> str:
