@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,7 @@ from refill import (
     payments,
     reconcile,
     stock,
+    uploads,
     vouchers,
 )
 from refill.accounts import KeyRing
@@ -379,11 +380,19 @@ def keeping(folder: Path) -> Callable[[str, Callable[[], str]], str]:
 
 async def work(house: House, stop: asyncio.Event) -> None:
     """Takes due orders until told to stop; rests longer the longer nothing is due."""
-    worker = Worker(house.trade)
+    await _work_off(Worker(house.trade).tick, stop)
+
+
+async def work_files(house: House, stop: asyncio.Event) -> None:
+    """Takes parts of uploaded files until told to stop."""
+    await _work_off(uploads.Worker(house.trade).tick, stop)
+
+
+async def _work_off(tick: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
     rest = 0.05
     while not stop.is_set():
         try:
-            taken = await worker.tick()
+            taken = await tick()
         except RefillError as error:
             log.warning("the worker waits for the database", error=error.code)
             taken, rest = 0, 1.0
@@ -427,6 +436,7 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
+            await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
             await _tidy_stock(house)
             await house.pool.transaction(lambda tx: notify.watch_floats(tx, house.world))
@@ -620,6 +630,7 @@ async def up(
     async with far_ends(settings) as far, opened(settings, dsn, far) as house, asyncio.TaskGroup() as group:
         if settings.workers:
             group.create_task(work(house, stop))
+            group.create_task(work_files(house, stop))
             group.create_task(deliver(house, stop))
             group.create_task(keep_house(house, stop))
             group.create_task(keep_books(house, stop))

@@ -11,7 +11,7 @@ from refill.channels.machines.body import Gone, TooLarge, WrongForm
 from refill.channels.machines.json import NotJson
 from refill.channels.machines.keys import NoKey
 from refill.channels.machines.lane import Broken
-from refill.channels.machines.operation import JSON, Operation, Words
+from refill.channels.machines.operation import JSON, NO_WORDS, Operation, Words
 from refill.channels.machines.problem import Problem
 from refill.errors import BadInput, Busy, NotAllowed, RefillError
 
@@ -27,6 +27,7 @@ class Field(NamedTuple):
     schema: Mapping[str, Any] = {}
 
 
+_NO_WORDS = Field(NO_WORDS)
 Fields = Mapping[str, Field]  # by "Struct.field", or by "field" for all structs that have one of that name
 
 
@@ -48,8 +49,8 @@ def parameters_of(operation: Operation) -> list[str]:
 
 
 def field_of(fields: Fields, shape: str, name: str) -> Field:
-    """Raises KeyError for a field without words."""
-    return fields.get(f"{shape}.{name}") or fields[name]
+    """What is known of a field; a test sees that none stays without words."""
+    return fields.get(f"{shape}.{name}") or fields.get(name) or _NO_WORDS
 
 
 def document(
@@ -95,7 +96,8 @@ def schemas_of(shapes: Sequence[type[msgspec.Struct]], fields: Fields) -> dict[s
     for shape, schema in schemas.items():
         for name, told in schema.get("properties", {}).items():
             field = field_of(fields, shape, name)
-            told.setdefault("description", field.says.en)
+            if field.says.en:
+                told.setdefault("description", field.says.en)
             _say(told, field.schema)
             if told.get("default", 0) is None or told.get("default") == "":
                 del told["default"]  # left out when empty: not a value that is assumed

@@ -34,11 +34,16 @@ def problem_of(error: RefillError) -> Problem:
         type=f"/problems/{error.code}",
         title=title_of(type(error)),
         status=error.status,
-        detail=_LONG_NUMBER.sub("…", str(error)),
+        detail=without_numbers(str(error)),
         code=error.code,
         retryable=error.retryable,
         certainty=getattr(error, "certainty", unknown),
     )
+
+
+def without_numbers(sentence: str) -> str:
+    """A sentence without any long run of digits, whoever typed it into whatever field."""
+    return _LONG_NUMBER.sub("…", sentence)
 
 
 def headers_of(error: RefillError) -> dict[str, str]:

@@ -69,7 +69,7 @@ class PartnerApi(Lane):
             yield
             await self.close()
 
-        every = operations(trade)
+        every = operations(trade, topups)
         rest = Starlette(
             routes=[
                 *routes_of(every, keyring),

@@ -7,7 +7,9 @@ from refill.channels.machines.limits import TooMany
 from refill.channels.machines.operation import Answer, Operation, Words
 from refill.channels.partner_api.lists import list_operations
 from refill.channels.partner_api.look import look_operations
-from refill.channels.partner_api.topups import BadKey, Bulk, BulkAsk, CardNumber, NoName, TopUp, TopUpAsk
+from refill.channels.partner_api.topups import BadKey, Bulk, BulkAsk, CardNumber, NoName, TopUp, TopUpAsk, TopUps
+from refill.channels.partner_api.uploads import upload_operations
+from refill.channels.partner_api.webhooks import webhook_operations
 from refill.errors import (
     NotAnAmount,
     NotANumber,
@@ -90,8 +92,14 @@ def hot_operations() -> list[Operation]:
     ]
 
 
-def operations(trade: Trade) -> Sequence[Operation]:
+def operations(trade: Trade, topups: TopUps) -> Sequence[Operation]:
     """Every operation, in the order in which the pages show them."""
-    found = [*hot_operations(), *list_operations(trade), *look_operations(trade)]
-    order = ["topups", "catalogue", "numbers", "account"]
+    found = [
+        *hot_operations(),
+        *list_operations(trade),
+        *look_operations(trade),
+        *webhook_operations(trade),
+        *upload_operations(trade, topups),
+    ]
+    order = ["topups", "files", "catalogue", "numbers", "account", "webhooks"]
     return sorted(found, key=lambda operation: order.index(operation.group))

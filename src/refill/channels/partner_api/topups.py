@@ -156,7 +156,7 @@ class TopUps:
         key, idempotency_key = await self._caller(sent)
         asked = _single.read(body)
         headers = [_JSON] if self._rate is None else [_JSON, *_wire(self._rate.take(key.partner_id))]
-        ask = self._ask(key, f"partner:{key.partner_id}", asked, idempotency_key)
+        ask = self.ask(key, f"partner:{key.partner_id}", asked, idempotency_key)
         (order,) = await self.singles.submit((ask,))
         if not isinstance(order, Order):
             raise order
@@ -182,7 +182,7 @@ class TopUps:
             # can hold the space between them.
             named = idempotency_key and row.reference is _given and f"{idempotency_key} {n}"
             try:
-                asks.append(self._ask(key, payer, row, named or None, bulk or None))
+                asks.append(self.ask(key, payer, row, named or None, bulk or None))
                 results.append(None)
             except RefillError as refused:
                 results.append(Row(refused.status, problem=problem_of(refused)))
@@ -234,7 +234,7 @@ class TopUps:
     def _bulk(self, idempotency_key: str, asked: BulkAsk) -> BulkKey:
         return BulkKey(idempotency_key, self._trade.vault.digest("content", _encode(asked)))
 
-    def _ask(
+    def ask(
         self, key: PartnerKey, payer: str, asked: TopUpAsk, idempotency_key: str | None, bulk: BulkKey | None = None
     ) -> Ask:
         """What the flow needs to know. Raises BadInput by name; nothing is looked up yet."""

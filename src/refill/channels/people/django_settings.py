@@ -24,6 +24,7 @@ OURS = (
     "refill.cases",
     "refill.topup",
     "refill.reconcile",
+    "refill.uploads",
     "refill.channels.people",
     "refill.channels.portal",
     "refill.channels.backoffice",

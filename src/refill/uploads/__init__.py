@@ -1,0 +1,34 @@
+"""Files of top-ups: taken in whole, worked off part by part, told row by row; a kill in between changes nothing."""
+
+from refill.uploads.book import (
+    PART_ROWS,
+    Done,
+    NotReady,
+    Part,
+    Progress,
+    RefusedRow,
+    Result,
+    forget,
+    new_upload_id,
+    part,
+    progress,
+    take,
+)
+from refill.uploads.work import Worker, refused_row
+
+__all__ = [
+    "PART_ROWS",
+    "Done",
+    "NotReady",
+    "Part",
+    "Progress",
+    "RefusedRow",
+    "Result",
+    "Worker",
+    "forget",
+    "new_upload_id",
+    "part",
+    "progress",
+    "refused_row",
+    "take",
+]

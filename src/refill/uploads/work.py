@@ -1,0 +1,84 @@
+"""The worker on files: takes parts, places their top-ups a thousand at a time, keeps what became of each row.
+
+A worker may die anywhere. The part that it held comes back when its lease ends, and every row names its top-up by the
+file and the line: what was placed is found, not placed again.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from refill.errors import Busy, RefillError
+from refill.topup import Ask, Order, Trade, flow
+from refill.uploads.book import Claimed, Done, RefusedRow, Result, claim, finish, later
+
+LEASE = timedelta(seconds=30)
+SOON = timedelta(seconds=2)
+LANES = 2  # parts under way at once: one commits while the other is decided
+
+log = structlog.get_logger()
+
+Place = Callable[[Sequence[Ask]], Awaitable[Sequence[Order | RefillError]]]
+
+
+class Broken(RefillError):
+    """This row broke something on our side; ask for it again with the same reference, alone."""
+
+    code = "internal"
+    status = 500
+    retryable = True
+
+
+class Worker:
+    """Works files off; any number of workers may run beside each other."""
+
+    def __init__(self, trade: Trade, *, lanes: int = LANES, lease: timedelta = LEASE) -> None:
+        self._trade = trade
+        self._lanes = lanes
+        self._lease = lease
+
+    async def tick(self) -> int:
+        """Works on as many parts as it has lanes; returns how many there were."""
+        world, vault = self._trade.world, self._trade.vault
+        now = world.db_now()
+        parts = await self._trade.db.transaction(lambda tx: claim(tx, vault, now, now + self._lease, self._lanes))
+        await asyncio.gather(*map(self._work_on, parts))
+        return len(parts)
+
+    async def _work_on(self, claimed: Claimed) -> None:
+        trade, part = self._trade, claimed.part
+        try:
+            answers = await place_apart(lambda asks: flow.place(trade, asks), part.asks) if part.asks else []
+        except Busy:
+            due = trade.world.db_now() + SOON
+            await trade.db.transaction(lambda tx: later(tx, claimed, due))
+            return
+        result = Result([], [])
+        for line, ask, answer in zip(part.lines, part.asks, answers, strict=True):
+            if isinstance(answer, Order):
+                # The order that this very row made before a kill is no repeat of anything.
+                result.done.append(Done(line, answer.id, answer.replayed and answer.id != ask.id))
+            else:
+                result.refused.append(refused_row(line, answer, ask.reference or ""))
+        await trade.db.transaction(lambda tx: finish(tx, claimed, result, trade.world.db_now()))
+
+
+async def place_apart(place: Place, asks: Sequence[Ask]) -> list[Order | RefillError]:
+    """All rows at once; when that breaks unexpectedly each half by itself, until the row that breaks stands alone."""
+    try:
+        return list(await place(asks))
+    except Busy:
+        raise
+    except Exception as broken:
+        if len(asks) > 1:
+            middle = len(asks) // 2
+            return await place_apart(place, asks[:middle]) + await place_apart(place, asks[middle:])
+        log.error("a row of a file broke", error=type(broken).__name__)
+        return [Broken("Something broke on our side with this row. Ask for it again alone, with the same reference.")]
+
+
+def refused_row(line: int, error: RefillError, reference: str) -> RefusedRow:
+    """A row's refusal as it is kept."""
+    return RefusedRow(line, error.status, error.code, str(error), reference)
