@@ -12,6 +12,7 @@ from refill.topup.pay import cancel, close, pay, poll, poll_payment
 from refill.topup.pins import ask_about_pin, confirm_stock, decide_about_pin, pin_story, pins_for_payer, show_pin
 from refill.topup.place import place
 from refill.topup.proposal import confirm_refund, decline_refund, refund
+from refill.topup.quoting import quote, quote_operator
 from refill.topup.redeem import redeem
 from refill.topup.refund import ask_refund, claim_code, refunded
 from refill.topup.reverse import reverse
@@ -25,6 +26,8 @@ from refill.topup.weigh import weigh
 # refunded (by itself, or by two people), reversed, disputed by the payer's bank.
 __all__ = [  # noqa: RUF022
     "new_order_id",
+    "quote",
+    "quote_operator",
     "place",
     "fill_wallet",
     "wallet",

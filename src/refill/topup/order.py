@@ -37,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True):
     product: str | None = None
     max_price: Money | None = None
     commission_bp: int | None = None  # the partner's; None is the retail price
+    quote: str | None = None  # a kept quote, whose price counts
     bulk: BulkKey | None = None  # the request that it came in with others; its key is claimed once for all of them
 
 

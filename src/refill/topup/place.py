@@ -11,9 +11,10 @@ from refill.db import Asked, Tx
 from refill.errors import BadInput, NotEnough, NotForSale, OtherContent, PriceTooHigh, RefillError
 from refill.ids import cell_of_id
 from refill.operators import home
-from refill.topup import sql, store, tell
+from refill.topup import guard, quotes, sql, store, tell
 from refill.topup.birth import bear
 from refill.topup.exchange import frozen
+from refill.topup.limits import Wish
 from refill.topup.order import Ask, BulkKey, Order
 from refill.topup.trade import Trade
 
@@ -31,6 +32,7 @@ class _Line:
     subscriber: Subscriber | None = None
     quote: Quote | None = None
     sold: bool = False  # paid by a float and delivered by ourselves: one step
+    limited: bool = False  # limits count it
     valid_until: datetime | None = None
     answer: Order | RefillError | None = None
 
@@ -101,6 +103,8 @@ def _in_turn(lines: Sequence[_Line]) -> Iterator[list[_Line]]:
     by_name: dict[str, _Line] = {}
     for line in lines:
         names = line.names or (line.ask.id,)
+        if line.ask.quote is not None:
+            names = (*names, line.ask.quote)
         if any(name in by_name and not _equal(by_name[name], line) for name in names):
             yield batch
             batch, by_name = [], {}
@@ -131,11 +135,14 @@ async def _place_together(
     await _quote(tx, trade, fresh, cards.reached(await subscribers), now)
     for line in fresh:
         line.answer = line.answer or floats.refused.get(line.ask.id)
+    if trade.guard.watches:
+        await _screen(tx, trade, [line for line in fresh if line.answer is None], now)
     placed = [line for line in fresh if line.answer is None]
     paying = _Paying.of(trade, placed, floats)  # laid out before anything is locked that others wait for
     # The float that all partners' orders wait for is locked last: what else is to be written is written before.
     await _deliver_home(tx, [line for line in placed if line.sold], now)
     await _bear(tx, trade, placed, now)
+    quotes.use(tx, ((line.ask.quote, line.ask.id) for line in placed if line.ask.quote is not None))
     await _pay(tx, trade, paying, floats, now)
     await _release(tx, [line for line in fresh if isinstance(line.answer, RefillError)], _empty(batch, bulks))
     await _repeat(tx, batch, [line for line in batch if line.first and line.answer is None])
@@ -166,6 +173,8 @@ def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
         names.append(store.key_name(trade, ask.payer, "reference", ask.reference))
     # Normalised: the same key with another content is an error, never a second order.
     said = f"{ask.number}|{ask.face.minor}|{ask.face.currency}|{ask.reference}|{ask.operator}|{ask.product}"
+    if ask.quote is not None:
+        said += f"|{ask.quote}"
     return trade.vault.digest("content", said.encode()), tuple(names)
 
 
@@ -296,26 +305,33 @@ async def _quote(
     asks = [line.ask for line in lines if line.ask.number not in subscribers and not line.ask.operator]
     strangers = {ask.number: numbers.hint(ask.msisdn.digits) for ask in asks}
     believed = await numbers.believed(tx, strangers, now) if strangers else {}
+    held = await quotes.hold(tx, [line.ask.quote for line in lines if line.ask.quote is not None])
     for line in lines:
         ask = line.ask
         line.subscriber = subscribers.get(ask.number)
+        kept = held.get(ask.quote) if ask.quote is not None else None
         try:
             if line.subscriber is not None:
                 operator: str | None = line.subscriber.network
             else:
                 operator = ask.operator or believed[ask.number].operator
+            if kept is not None and line.subscriber is None:
+                operator = ask.operator or kept.quote.operator
             if operator is None:
                 raise NotForSale("We cannot tell the operator of this number; name it in `operator`.")
-            line.quote = quote_for(trade, ask, operator, line.subscriber, now)
+            agreed = None if ask.quote is None else quotes.fit(kept, ask, operator, now)
+            line.quote = quote_for(trade, ask, operator, line.subscriber, now, agreed)
             line.sold = line.quote.supplier == home.NAME and ask.payer.startswith("partner:")
         except RefillError as refusal:
             line.answer = refusal
 
 
-def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | None, now: datetime) -> Quote:
-    """The product and price of an ask. Raises NotForSale or PriceTooHigh."""
+def quote_for(
+    trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | None, now: datetime, agreed: Quote | None = None
+) -> Quote:
+    """The product and price of an ask, or what was `agreed` before. Raises NotForSale or PriceTooHigh."""
     on_sale = trade.shelf.catalogue
-    quote = on_sale.quote(operator, ask.face, at=now, product=ask.product, commission_bp=ask.commission_bp)
+    quote = agreed or on_sale.quote(operator, ask.face, at=now, product=ask.product, commission_bp=ask.commission_bp)
     if quote.supplier == home.NAME:
         if subscriber is None:
             raise NotForSale("This number is not on that network.")
@@ -329,6 +345,20 @@ def quote_for(trade: Trade, ask: Ask, operator: str, subscriber: Subscriber | No
         if ask.max_price < quote.price:
             raise PriceTooHigh(f"The price is {quote.price}, above the highest price that you accept.")
     return quote
+
+
+async def _screen(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:
+    """Refuses what lists and limits refuse."""
+    wishes = [wish(line.ask, line.quote) for line in lines if line.quote is not None]
+    screened = await guard.screen(tx, trade, wishes, now)
+    for line in lines:
+        line.answer = screened.refused.get(line.ask.id)
+        line.limited = line.ask.id in screened.counted
+
+
+def wish(ask: Ask, quote: Quote) -> Wish:
+    """What lists and limits look at."""
+    return Wish(ask.id, ask.number, ask.payer, ask.channel, quote.operator, quote.product, quote.supplier, quote.face)
 
 
 # ------------------------------------------------------------------ money and credit
@@ -467,6 +497,8 @@ def _order(trade: Trade, line: _Line, now: datetime) -> Order:
         captured_minor=quote.price.minor if held else 0,
         delivered_minor=quote.face.minor if sold else 0,
     )
+    if line.limited:
+        order = order.but(limited=True)
     return order if quote.rate is None else frozen(order, quote.rate)
 
 

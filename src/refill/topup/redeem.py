@@ -12,9 +12,10 @@ from refill.ids import cell_of_id
 from refill.numbers import Msisdn
 from refill.operators import home
 from refill.payments import Capture
-from refill.topup import store
+from refill.topup import guard, store
 from refill.topup.birth import bear
 from refill.topup.exchange import frozen
+from refill.topup.limits import wish_of
 from refill.topup.order import Ask, Order, Payment, payment_reference
 from refill.topup.pay import keep_captures
 from refill.topup.place import quote_for
@@ -72,6 +73,7 @@ async def redeem(trade: Trade, redemptions: Sequence[Redemption]) -> list[Order 
         lines = [_Line(ask) for ask in redemptions]
         await _look(tx, trade, lines, now)
         _decide(trade, lines, tries, now)
+        await _screen(tx, trade, lines, tries, now)
         await _give(tx, trade, [line for line in lines if isinstance(line.answer, Order)], now)
         await _repeat(tx, lines)
         await tries.save(tx, now)
@@ -169,6 +171,22 @@ def _order(trade: Trade, line: _Line, voucher: Voucher, now: datetime) -> Order:
         delivered_minor=quote.face.minor if at_home else 0,
     )
     return order if quote.rate is None else frozen(order, quote.rate)
+
+
+async def _screen(tx: Tx, trade: Trade, lines: Sequence[_Line], tries: Tries, now: datetime) -> None:
+    """Refuses what lists and limits refuse; the card stays as it was."""
+    if not trade.guard.watches:
+        return
+    orders = [line.answer for line in lines if isinstance(line.answer, Order) and line.ask.msisdn is not None]
+    screened = await guard.screen(tx, trade, list(map(wish_of, orders)), now)
+    for line in lines:
+        if isinstance(line.answer, Order) and line.answer.id in screened.counted:
+            line.answer = line.answer.but(limited=True)
+        line.answer = screened.refused.get(line.ask.id) or line.answer
+    # Who came behind with a card that is free again is decided anew.
+    if behind := [line for line in lines if line.first in screened.refused]:
+        _decide(trade, behind, tries, now)
+        await _screen(tx, trade, behind, tries, now)
 
 
 async def _give(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:

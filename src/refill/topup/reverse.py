@@ -10,7 +10,7 @@ from refill.errors import BadInput, CannotHappen, NotFound
 from refill.ids import cell_of_id, time_of_id
 from refill.money import Money
 from refill.operators import home
-from refill.topup import sql, store
+from refill.topup import limits, sql, store
 from refill.topup.order import Order
 from refill.topup.refund import payer_capture, refund_to_source
 from refill.topup.states import float_account, owner_account
@@ -40,6 +40,8 @@ async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Orde
         if order.supplier != home.NAME or (order.payment, order.delivery) != ("captured", "delivered"):
             raise CannotHappen("Only a top-up that our own network delivered, and that is paid, can be taken back.")
         sale = await _sale(tx, order)
+        # Counts before subscribers: the lock order that a placement keeps, which may count this very number.
+        await limits.recount(tx, [(order, order.but(delivery="reversed"))])
         # Whoever tops this subscriber up holds its row until the commit, so that the days that we count are all there.
         subscriber_id = _whose(sale)
         await cards.hold(tx, cell_of_id(subscriber_id), subscriber_id, order.number)

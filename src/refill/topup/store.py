@@ -11,7 +11,7 @@ from refill.ids import cell_of_id
 from refill.money import Money
 from refill.numbers import Msisdn
 from refill.payments import Capture
-from refill.topup import sql, tell
+from refill.topup import limits, sql, tell
 from refill.topup.order import Attempt, Chargeback, Dossier, Order, Payment, Proposal, Refund, order_of
 from refill.topup.states import EDGES, REMARKS, due_of, ends_of, is_final, legal
 from refill.topup.trade import Rules, Trade
@@ -405,6 +405,7 @@ class Changes:
     async def save(self, tx: Tx) -> None:
         """Writes everything: order rows (locked by us), events, entries, and what moves around the orders."""
         await self._save_orders(tx)
+        await limits.recount(tx, ((self.seen[id_], dossier.order) for id_, dossier in self.dossiers.items()))
         tell.changed(tx, ((self.seen[id_], dossier.order) for id_, dossier in self.dossiers.items()), self.now)
         await self._save_events(tx)
         await self.post(tx)
