@@ -249,7 +249,7 @@ def routes() -> str:
     """Every address, from the table that the routes come from."""
 
     def rows() -> Iterator[tuple[str, ...]]:
-        for each in table_.operations(NOTHING):
+        for each in table_.operations(NOTHING, NOTHING):
             yield code(f"{each.method} {each.path}"), code(each.scope), each.says.en
 
     return table("address|scope|what it does", rows())
@@ -257,7 +257,7 @@ def routes() -> str:
 
 def bodies() -> str:
     """Every structure that is sent or answered."""
-    shapes = with_parts(openapi.shapes_of(table_.operations(NOTHING)))
+    shapes = with_parts(openapi.shapes_of(table_.operations(NOTHING, NOTHING)))
     parts = []
     for shape in shapes:
         rows = (
@@ -315,7 +315,7 @@ def _presence(shape: type, field: Any) -> str:
 
 def refusals() -> str:
     """Every refusal that a client may meet, by code."""
-    told = problems.catalogue(table_.operations(NOTHING), app.WrongAddress, app.WrongMethod)
+    told = problems.catalogue(table_.operations(NOTHING, NOTHING), app.WrongAddress, app.WrongMethod)
     rows = ((code(r.code), str(r.status), "yes" if r.retryable else "no", r.title.en + ".") for r in told.values())
     return table("code|status|retryable|meaning", rows)
 
