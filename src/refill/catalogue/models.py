@@ -18,11 +18,15 @@ class Operator(models.Model):
     colour = models.TextField(default="#334155", help_text="of the brand, as #rrggbb")
     position = models.IntegerField(default=100, help_text="smaller comes first on the pages")
     enabled = models.BooleanField(default=True)
+    logo = models.TextField(
+        default="", blank=True, help_text="the name of a drawing of ours; empty: initials in its colour"
+    )
 
     class Meta:
         app_label = "catalogue"
         db_table = "catalogue_operator"
         constraints = [
+            models.CheckConstraint(name="catalogue_operator_logo", condition=Q(logo__regex=r"^[a-z0-9-]{0,40}$")),
             models.CheckConstraint(name="catalogue_operator_colour", condition=Q(colour__regex=r"^#[0-9a-f]{6}$")),
         ]
 
@@ -47,11 +51,28 @@ class Product(models.Model):
     validity_days = models.IntegerField(default=0)
     validity_policy = models.TextField(default="never", choices=[(policy, policy) for policy in POLICIES])
     enabled = models.BooleanField(default=True)
+    category = models.TextField(default="airtime", help_text="what it is: airtime, data, pin")
+    name_zh = models.TextField(default="", blank=True)
+    name_en = models.TextField(default="", blank=True)
+    data_mb = models.BigIntegerField(null=True, blank=True, help_text="of a bundle; 0: without a limit")
+    minutes = models.IntegerField(null=True, blank=True, help_text="of calls in a bundle; 0: without a limit")
+    texts = models.IntegerField(null=True, blank=True, help_text="messages in a bundle; 0: without a limit")
+    lasts_hours = models.IntegerField(null=True, blank=True, help_text="how long a bundle may be used")
 
     class Meta:
         app_label = "catalogue"
         db_table = "catalogue_product"
         constraints = [
+            models.CheckConstraint(
+                name="catalogue_product_category", condition=Q(category__regex=r"^[a-z][a-z0-9_]{1,30}$")
+            ),
+            models.CheckConstraint(
+                name="catalogue_product_bundle",
+                condition=(Q(data_mb__isnull=True) | Q(data_mb__gte=0))
+                & (Q(minutes__isnull=True) | Q(minutes__gte=0))
+                & (Q(texts__isnull=True) | Q(texts__gte=0))
+                & (Q(lasts_hours__isnull=True) | Q(lasts_hours__gt=0)),
+            ),
             models.CheckConstraint(name="catalogue_product_face", condition=Q(face_minor__gt=0)),
             models.CheckConstraint(
                 name="catalogue_product_range",
@@ -95,6 +116,9 @@ class Supply(models.Model):
     )
     priority = models.IntegerField(default=100)
     enabled = models.BooleanField(default=True)
+    by_list = models.BooleanField(
+        default=False, help_text="delivers what is on its price list, at the cost that stands there"
+    )
 
     class Meta:
         app_label = "catalogue"
