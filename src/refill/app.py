@@ -47,7 +47,7 @@ from refill.money import Money
 from refill.operators import Supplier, home, suppliers_by_name, terms_by_name
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
-from refill.topup import Rules, Shelf, Trade, Worker
+from refill.topup import Rules, Shelf, Trade, Worker, quotes
 from refill.vault import Vault
 from refill.world import NoAnswer, NotSent, Request, Response
 
@@ -307,6 +307,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
         )
         await pool.transaction(lambda tx: _open_books(tx, trade))
         await pool.transaction(trade.stripes.refresh)
+        await pool.transaction(trade.guard.refresh)
         keyring = KeyRing(vault, pool, world)
         await keyring.refresh()
         yield House(settings, dsn, trade, world, pool, keyring)
@@ -429,13 +430,12 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
     cell, rates = 0, catalogue.rates.Watch()
     while not await _wait(stop, 5):
         try:
-            await _read_prices(house)
+            await _read_anew(house)
             on_sale, now = house.trade.shelf.catalogue, house.world.db_now()
             await rates.look(house.pool, on_sale.rates, on_sale.abroad(), now)
-            await read_clock(house.pool, house.world)
-            await house.pool.transaction(house.trade.stripes.refresh)
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
+            await house.pool.transaction(lambda tx: quotes.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
             await _tidy_stock(house)
@@ -460,6 +460,23 @@ async def _take_statements(house: House) -> None:
             log.info("a statement was taken", method=answer.method, day=str(answer.day), lines=answer.lines)
         else:
             log.error("a statement was refused", error=answer.code)
+
+
+async def keep_fresh(house: House, stop: asyncio.Event) -> None:
+    """The same for a process that only opens doors: what is decided elsewhere counts here within seconds."""
+    while not await _wait(stop, 5):
+        try:
+            await _read_anew(house)
+        except RefillError as error:
+            log.warning("prices and limits wait for the database", error=error.code)
+
+
+async def _read_anew(house: House) -> None:
+    """What is kept in memory, as it stands now: prices and rates, the clock, stripes, limits."""
+    await _read_prices(house)
+    await read_clock(house.pool, house.world)
+    await house.pool.transaction(house.trade.stripes.refresh)
+    await house.pool.transaction(house.trade.guard.refresh)
 
 
 async def _read_prices(house: House) -> None:
@@ -634,6 +651,8 @@ async def up(
             group.create_task(deliver(house, stop))
             group.create_task(keep_house(house, stop))
             group.create_task(keep_books(house, stop))
+        else:
+            group.create_task(keep_fresh(house, stop))
         await serve(house, stop, ready(house, far))
         stop.set()
 
