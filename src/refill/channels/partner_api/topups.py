@@ -145,7 +145,8 @@ class TopUps:
         self._trade = trade
         self._keyring = keyring
         self._rate = rate
-        self.singles: Batcher[Ask, Order] = Batcher(place, limit=512)
+        # While PostgreSQL commits one batch, the next is made ready.
+        self.singles: Batcher[Ask, Order] = Batcher(place, limit=512, lanes=2)
         # Whoever sends a thousand can wait for seconds; how many thousands may wait is what protects us.
         self.bulks: Batcher[Ask, Order] = Batcher(
             place, limit=ROWS_LIMIT, waiting_limit=32 * ROWS_LIMIT, patience_s=10.0, lanes=2
