@@ -10,6 +10,7 @@ from refill.ledger import Posted
 from refill.money import Money
 from refill.reconcile import days, sql
 from refill.reconcile.days import day_id
+from refill.reconcile.recharges import PREFIX
 from refill.reconcile.taking import one_at_a_time
 
 OPERATOR = "operator"  # who owns the machine, at its command line: the one who may do both
@@ -20,8 +21,10 @@ async def enter(tx: Tx, method: str, day: date, amount: Money, who: str, now: da
     """Writes down what somebody read on the bank's page; nothing is posted until another person confirms it.
 
     Until then it may be corrected. Raises NotFound (the day has no statement in that currency), OtherContent (another
-    amount stands in the book already).
+    amount stands in the book already), CannotHappen (a supplier's day: see `funding`).
     """
+    if method.startswith(PREFIX):
+        raise CannotHappen("What we pay a supplier is entered as money paid into its float.")
     await one_at_a_time(tx, method)
     if amount.currency not in {each.payments.currency for each in await days.sums(tx, method, day)}:
         raise NotFound(f"{day} has no statement of {method} in {amount.currency}; take the statement first.")

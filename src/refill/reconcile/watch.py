@@ -124,6 +124,11 @@ class Float:
     parked_since: datetime | None
 
     @property
+    def case_id(self) -> str:
+        """Of the case about their word and our book, if they have differed for long."""
+        return f"difference:{PREFIX}{self.supplier}/{self.book.currency}"
+
+    @property
     def left(self) -> Money:
         """The best word for what can be spent: theirs while it is fresh, else our book's; less what is open."""
         return (self.reading.left if self.reading else self.book) - self.open

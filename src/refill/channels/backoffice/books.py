@@ -1,4 +1,4 @@
-"""Finance's pages: business days of the payment firms, what does not match in them, closing them, and the bank's money."""
+"""Finance's pages: business days of firms and suppliers, what does not match in them, closing them, and the bank's money."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from refill.errors import BadInput, CannotHappen, NotAllowed, NotFound, OtherCon
 from refill.money import Money, amount
 from refill.reconcile import Day, Item, Sum
 
-DAY = "(?P<method>[a-z][a-z0-9_]{1,30})/(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+DAY = "(?P<method>(?:float:)?[a-zA-Z][a-zA-Z0-9_-]{1,40})/(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
 
 METHODS: dict[str, Promise] = {
     "alipay": gettext_lazy("Alipay"),
@@ -35,6 +35,12 @@ BUCKETS: dict[str, Promise] = {
     "theirs_only": gettext_lazy("Only in their statement"),
     "differs": gettext_lazy("Differs"),
     "duplicate": gettext_lazy("Twice in their statements"),
+}
+THINGS: dict[str, Promise] = {
+    "payment": gettext_lazy("payment"),
+    "refund": gettext_lazy("refund"),
+    "recharge": gettext_lazy("recharge"),
+    "reversal": gettext_lazy("reversal"),
 }
 WHYS: dict[str, Promise] = {
     "amount": gettext_lazy("the amount"),
@@ -63,11 +69,14 @@ class DayRow:
 
     day: Day
     method: Promise | str
+    supplier: bool  # a day of our float at one; its money is paid in on the page of floats
     oldest_days: int | None  # how long the oldest difference has waited
 
     @classmethod
     def of(cls, day: Day, today: date) -> "DayRow":
-        return cls(day, METHODS.get(day.method, day.method), _days(day.oldest, today) if day.oldest else None)
+        name = METHODS.get(day.method, day.method.removeprefix("float:"))
+        waited = _days(day.oldest, today) if day.oldest else None
+        return cls(day, name, day.method.startswith("float:"), waited)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class ItemRow:
     case_id: str
     bucket: Promise | str
     why: Promise | str
-    refund: bool
+    kind: Promise
     ours: Money | None
     theirs: Money | None
     transaction: str
@@ -99,7 +108,7 @@ class ItemRow:
             item.case_id,
             BUCKETS[gap.bucket],
             WHYS.get(gap.why, ""),
-            gap.kind == "refund",
+            THINGS[gap.kind],
             _money(gap.ours_minor, gap.currency),
             _money(gap.theirs_minor, gap.currency),
             gap.transaction,

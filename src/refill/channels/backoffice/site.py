@@ -17,10 +17,12 @@ from django.views.decorators.http import require_POST
 from unfold.forms import AuthenticationForm as UnfoldSignIn
 from unfold.sites import UnfoldAdminSite
 
-from refill.channels.backoffice import desk, words
+from refill.channels.backoffice import desk, pins, words
 from refill.channels.backoffice.books import Books
 from refill.channels.backoffice.cards import Cards
+from refill.channels.backoffice.floats import Floats
 from refill.channels.backoffice.masking import mask
+from refill.channels.backoffice.pins import Pins
 from refill.channels.people import limits
 from refill.errors import NotFound, RefillError
 from refill.topup.evidence import Evidence
@@ -43,7 +45,7 @@ class SignIn(UnfoldSignIn):
         return accepted
 
 
-class StaffSite(Books, Cards, UnfoldAdminSite):
+class StaffSite(Books, Cards, Floats, Pins, UnfoldAdminSite):
     site_title = site_header = "Refill"
     index_title = gettext_lazy("Today")
     login_form = SignIn
@@ -74,7 +76,7 @@ class StaffSite(Books, Cards, UnfoldAdminSite):
             path("case/<path:case_id>/resolve", self.admin_view(require_POST(self.resolve)), name="resolve"),
             path("case/<path:case_id>", self.admin_view(self.case), name="case"),
         ]
-        return own + self.book_urls() + self.card_urls() + super().get_urls()
+        return own + self.book_urls() + self.card_urls() + self.float_urls() + self.pin_urls() + super().get_urls()
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The search box and what waits for a person."""
@@ -93,13 +95,14 @@ class StaffSite(Books, Cards, UnfoldAdminSite):
         shown = [words.Found.of(order) for order in found]
         return self._page(request, "found", title=_("Found"), found=shown, text=mask(text))
 
-    def order(self, request: HttpRequest, order_id: str, number: str = "") -> HttpResponse:
+    def order(self, request: HttpRequest, order_id: str, number: str = "", pin: str = "") -> HttpResponse:
         """Everything that is known about one order."""
         try:
             timeline = desk.timeline(order_id)
         except NotFound:
             raise Http404 from None
         told: dict[str, Any] = {"story": words.Story.of(timeline), "number": number, "me": request.user.get_username()}
+        told |= {"pins": pins.told(order_id), "pin": pin}
         return self._page(request, "order", title=_("Order"), subtitle=order_id, **told)
 
     def reveal(self, request: HttpRequest, order_id: str) -> HttpResponse:

@@ -72,6 +72,7 @@ TRANSITIONS: dict[str, Promise] = {
     "overdue": _("Unknown at the deadline; refunded from suspense"),
     "late_success": _("Delivered after all"),
     "proven_failed": _("Proven failed"),
+    "pin_replaced": _("The PIN did not work; another was given"),
     "refunded": _("Refunded"),
     "reversed": _("Credit taken back"),
     "stray_payment": _("A stray payment went to suspense"),
@@ -97,6 +98,8 @@ KINDS: dict[str, Promise] = {
     "stranger": _("Notice for no order"),
     "refund_refused": _("Refund refused"),
     "empty_float": _("Our float is empty"),
+    "low_stock": _("Too few PINs are left"),
+    "low_float": _("Our float will be empty soon"),
     "voucher_guessing": _("PINs are being guessed"),
     "webhook_failing": _("A partner's endpoint fails"),
     "difference": _("Difference in the books"),
@@ -174,8 +177,10 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
         {"title": title, "icon": icon, "link": reverse(f"staff:{name}_changelist")} for title, icon, name in look_up
     ]
     books = {"title": _("Reconciliation"), "icon": "balance", "link": reverse("staff:days")}
+    floats = {"title": _("Floats at suppliers"), "icon": "account_balance_wallet", "link": reverse("staff:floats")}
+    pins = {"title": _("PINs"), "icon": "pin", "link": reverse("staff:pins")}
     cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
-    return [{"items": [today, books, cards]}, {"title": _("Look up"), "separator": True, "items": lists}]
+    return [{"items": [today, books, floats, cards, pins]}, {"title": _("Look up"), "separator": True, "items": lists}]
 
 
 def state(word: str) -> Promise | str:
