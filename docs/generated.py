@@ -159,6 +159,10 @@ WHAT_A_CASE_MEANS = {
         "Our prepaid money at a supplier is used up; its orders wait and resume by themselves.",
         "Send the supplier money.",
     ),
+    "low_stock": (
+        "Fewer PINs of a product are left than there should be, or none, and paid orders wait for one.",
+        "Buy PINs and import them; the case closes by itself, and waiting orders go on.",
+    ),
     "wrong_cost": (
         "A supplier took more than was agreed, or bills in another currency than the catalogue says.",
         "Compare with their price list: change the cost or the currency of the supply, or ask for the difference back.",

@@ -29,6 +29,7 @@ COMMANDS = {
     },
     "cards": {"cards": "SIM cards of our own network."},
     "vouchers": {"vouchers": "Scratch cards: made, sold, withdrawn."},
+    "stock": {"stock": "Operators' PINs in our own stock: imported, confirmed, counted, watched."},
     "proof": {
         "simulate": "Seeded days of the shipped engine, with planted faults and bugs.",
         "bench": "Measures a ratio against a reference in the same run.",

@@ -9,9 +9,19 @@ from refill.topup.inside import pay_inside
 from refill.topup.invite import invite
 from refill.topup.notices import receive_notice, receive_supplier_notice
 from refill.topup.pay import cancel, close, pay, poll, poll_payment
-from refill.topup.pins import ask_about_pin, confirm_stock, decide_about_pin, pin_story, pins_for_payer, show_pin
+from refill.topup.pins import (
+    ask_about_pin,
+    confirm_stock,
+    decide_about_pin,
+    pin_story,
+    pins_for_payer,
+    receive_stock,
+    show_pin,
+    sold_by_pin,
+)
 from refill.topup.place import place
 from refill.topup.proposal import confirm_refund, decline_refund, refund
+from refill.topup.quoting import LASTS as QUOTE_LASTS
 from refill.topup.quoting import quote, quote_operator
 from refill.topup.redeem import redeem
 from refill.topup.refund import ask_refund, claim_code, refunded
@@ -26,6 +36,7 @@ from refill.topup.weigh import weigh
 # refunded (by itself, or by two people), reversed, disputed by the payer's bank.
 __all__ = [  # noqa: RUF022
     "new_order_id",
+    "QUOTE_LASTS",
     "quote",
     "quote_operator",
     "place",
@@ -49,6 +60,8 @@ __all__ = [  # noqa: RUF022
     "inquire",
     "receive_supplier_notice",
     "settle",
+    "sold_by_pin",
+    "receive_stock",
     "confirm_stock",
     "pins_for_payer",
     "pin_story",

@@ -7,10 +7,11 @@ from datetime import datetime
 from refill import cases, ledger, stock
 from refill.cases import Case
 from refill.db import Tx
-from refill.errors import CannotHappen, NotFound
+from refill.errors import CannotHappen, NotForSale, NotFound
+from refill.money import Money, amount
 from refill.operators import Recharge, pins
 from refill.outcome import Done
-from refill.stock import Batch, Given, TopUpPin, Wanted, Wish
+from refill.stock import Arrival, Batch, Given, Goods, TopUpPin, Wanted, Wish
 from refill.topup import sql, store
 from refill.topup.order import Attempt
 from refill.topup.send import Answered
@@ -37,6 +38,38 @@ async def give(trade: Trade, tx: Tx, asked: Sequence[tuple[Attempt, Recharge]]) 
     troubles = [Case("low_stock", product, says.format(product)) for product in sorted(gone)]
     low = await stock.alarms(tx, [ask.product for _, ask in asked], now)
     await cases.raise_cases(tx, [*low, *troubles], now)
+
+
+# ------------------------------------------------------------------ bought
+
+
+def sold_by_pin(trade: Trade) -> dict[str, tuple[str, Money]]:
+    """The products that our own stock supplies, each with its operator and face value."""
+    catalogue, sold = trade.shelf.catalogue, {}
+    for operator in catalogue.operators():
+        for offer in catalogue.offers(operator.id):
+            try:
+                routes = catalogue.routes(operator.id, offer.product, offer.face)
+            except NotForSale:  # nobody supplies it at present
+                continue
+            if offer.face == offer.most and any(route.supplier == pins.NAME for route in routes):
+                sold[offer.product] = (operator.id, offer.face)
+    return sold
+
+
+async def receive_stock(
+    trade: Trade, file: bytes, product: str, cost: str, *, purse: str, who: str, why: str
+) -> Arrival:
+    """Imports a file of PINs of a product, of which each cost us `cost` ("49.20"); another person confirms it.
+
+    Raises NotForSale for a product that our stock does not supply, NotAnAmount, and what `stock.receive` raises.
+    """
+    sold = sold_by_pin(trade)
+    if product not in sold:
+        raise NotForSale("Our stock supplies no such product; give it the supplier `pins` in the catalogue first.")
+    operator, face = sold[product]
+    goods = Goods(operator, product, face, amount(cost, face.currency))
+    return await stock.receive(trade.db, trade.world, trade.vault, file, goods, purse=purse, who=who, why=why)
 
 
 async def confirm_stock(trade: Trade, code: str, who: str) -> Batch:

@@ -208,6 +208,9 @@ def _values(
         "WHITENOISE_ALLOW_ALL_ORIGINS": False,
         "LOGIN_URL": "/staff/login/",
         "DATA_UPLOAD_MAX_MEMORY_SIZE": 64 * 1024,
+        # Files that staff send stay in memory: a file of PINs must not lie in a folder for temporary files.
+        "FILE_UPLOAD_HANDLERS": ["django.core.files.uploadhandler.MemoryFileUploadHandler"],
+        "FILE_UPLOAD_MAX_MEMORY_SIZE": 5 << 20,
         "DATA_UPLOAD_MAX_NUMBER_FIELDS": 100,
         "AUTH_PASSWORD_VALIDATORS": [
             {

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from django.core import signing
 
+from refill import stock
 from refill.catalogue import Quote
 from refill.channels.machines.passes import WATCH, write_pass
 from refill.channels.people import bridge
@@ -15,6 +16,7 @@ from refill.money import Money, amount
 from refill.numbers import Msisdn, number_id, typed_msisdn
 from refill.outcome import Done, Refused
 from refill.payments import AsksWho, Invitation, Method
+from refill.stock import Given, TopUpPin
 from refill.topup import Ask, Order, Redemption, flow, store, whose
 from refill.topup.flow import Move
 from refill.topup.order import Payment, Refund
@@ -284,6 +286,7 @@ class Story:
     events: list[Event]
     payments: list[Payment]
     refunds: list[Refund]
+    by_pin: bool  # an operator's PIN is what it got
 
     @property
     def claimed(self) -> list[Refund]:
@@ -299,7 +302,13 @@ class Story:
 def story(order_id: str) -> Story:
     """Raises NotFound."""
     timeline = bridge.ask(store.timeline(bridge.trade(), order_id))
-    return Story(timeline.order, timeline.msisdn, timeline.events, timeline.payments, timeline.refunds)
+    by_pin = any(each.supplier == stock.SUPPLIER and each.state == "done" for each in timeline.attempts)
+    return Story(timeline.order, timeline.msisdn, timeline.events, timeline.payments, timeline.refunds, by_pin)
+
+
+def pins(order_id: str) -> list[tuple[Given, TopUpPin]]:
+    """The PIN of an order, for the payer's eyes only; that they saw it is written down."""
+    return bridge.ask(flow.pins_for_payer(bridge.trade(), order_id, "payer"))
 
 
 def claim_code(refund: Refund) -> str:

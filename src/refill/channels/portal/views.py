@@ -552,9 +552,9 @@ def _watch(
 
 def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
     story, now = desk.story(order_id), _now()
-    order, standing = story.order, words.standing(story.order, now)
+    order, standing = story.order, words.standing(story.order, now, by_pin=story.by_pin)
     age = now - order.created_at
-    lines = [(line, event.at) for event in story.events for line in words.happened(order, event)]
+    lines = [(line, event.at) for event in story.events for line in words.happened(order, event, by_pin=story.by_pin)]
     filling = order.supplier == WALLET
     strays = words.strays(story.events)
     still = standing.final and all(stray.gone_back for stray in strays)  # nothing will change any more
@@ -566,6 +566,7 @@ def _standing(request: HttpRequest, order_id: str) -> dict[str, Any]:
         "standing": standing,
         "strays": strays,
         "claims": _claims(request, story),
+        "pins": _pins(request, story),
         "lines": lines,
         "network": desk.network(order.operator),
         "filling": filling,
@@ -585,6 +586,17 @@ def _claims(request: HttpRequest, story: desk.Story) -> list[dict[str, Any]]:
     return [
         {"amount": each.amount, "until": each.claim_until, "code": desk.claim_code(each) if mine else ""}
         for each in story.claimed
+    ]
+
+
+def _pins(request: HttpRequest, story: desk.Story) -> list[dict[str, Any]]:
+    """The operator's PIN that the order got; the PIN itself only where the order was made."""
+    if not story.by_pin:
+        return []
+    if not _is_payer(request, story.order):
+        return [{"pin": ""}]
+    return [
+        {"pin": pin.grouped(), "serial": given.serial, "until": given.until} for given, pin in desk.pins(story.order.id)
     ]
 
 

@@ -122,6 +122,14 @@ STANDINGS = {
         "search",
     ),
     "credited": Standing("credited", _("Credited"), _("The credit is on the phone."), "good", "check", True),
+    "pin": Standing(
+        "pin",
+        _("Your PIN is here"),
+        _("Enter it at the operator, by telephone or in its app, and the phone is credited."),
+        "good",
+        "check",
+        True,
+    ),
     "filled": Standing("filled", _("In your balance"), _("It pays your next top-ups."), "good", "check", True),
     "partial": Standing(
         "partial",
@@ -174,8 +182,8 @@ STANDINGS = {
 }
 
 
-def standing(order: Order, now: datetime) -> Standing:
-    """The one honest word for both machines of an order."""
+def standing(order: Order, now: datetime, *, by_pin: bool = False) -> Standing:
+    """The one honest word for both machines of an order; `by_pin`: it got an operator's PIN."""
     match order.payment, order.delivery:
         case "unpaid", _any:
             lapsed = order.expires_at is not None and order.expires_at <= now
@@ -189,7 +197,7 @@ def standing(order: Order, now: datetime) -> Standing:
         case "refund_pending", "failed" | "unknown":
             return STANDINGS["refunding"]
         case _any, "delivered":
-            return STANDINGS["filled" if order.supplier == WALLET else "credited"]
+            return STANDINGS["filled" if order.supplier == WALLET else "pin" if by_pin else "credited"]
         case _any, "partial" | "reversed" | "parked" as word:
             return STANDINGS[word]
         case _any, "unknown":
@@ -259,10 +267,17 @@ FILLED: dict[str, tuple[Promise, ...]] = {
 }
 
 
-def happened(order: Order, event: Event) -> tuple[Promise, ...]:
+PINNED: dict[str, tuple[Promise, ...]] = {
+    "sent": (),
+    "delivered": (_("Your PIN is here"),),
+    "pin_replaced": (_("Your PIN was replaced by another"),),
+}
+
+
+def happened(order: Order, event: Event, *, by_pin: bool = False) -> tuple[Promise, ...]:
     """What an event says to the customer, in one line or two, or none."""
-    filled = FILLED.get(event.transition) if order.supplier == WALLET else None
-    return filled or HAPPENED.get(event.transition, ())
+    otherwise = FILLED if order.supplier == WALLET else PINNED if by_pin else {}
+    return otherwise.get(event.transition, HAPPENED.get(event.transition, ()))
 
 
 MOVED: dict[str, Promise] = {
