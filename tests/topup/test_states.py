@@ -29,7 +29,7 @@ LEGAL = """
     unsure         captured/dispatching|unknown         → captured/unknown
     unsure         disputed/dispatching|unknown         → disputed/unknown
     retry          captured/dispatching|unknown         → captured/ready
-    parked         captured/dispatching|unknown         → captured/parked
+    parked         captured/ready|dispatching|unknown   → captured/parked
     resumed        captured/parked                      → captured/ready
     delivered      captured/dispatching|unknown         → captured/delivered
     delivered      disputed/dispatching|unknown         → disputed/delivered

@@ -83,15 +83,16 @@ async def test_one_answer_that_cannot_be_saved_does_not_keep_the_others_from_bei
 
 
 async def test_an_order_that_cannot_be_worked_does_not_stop_the_others(shop: Shop) -> None:
-    """Its supplier was disconnected, say."""
-    orphan = await shop.placed(shop.partners_ask("139 1234 5001", "10.00 CNY"))
-    await shop.sql("UPDATE topup_order SET supplier = 'southtel'")
+    """The supplier that must be asked about it was disconnected, say."""
+    orphan = await shop.sent("139 1234 0002", "10.00 CNY")
+    await shop.sql("UPDATE topup_attempt SET supplier = 'southtel'")
+    await shop.world.advance(10)
     other = await shop.placed(shop.partners_ask("139 1234 5002", "10.00 CNY"))
     for _ in range(3):
         await shop.tick()
     assert (await shop.order(other.id)).status == "succeeded"
     assert (await shop.order(orphan.id)).status == "processing"
-    await shop.sql("UPDATE topup_order SET supplier = 'northtel'")
+    await shop.sql("UPDATE topup_attempt SET supplier = 'northtel'")
     await shop.wait(3600)
     assert (await shop.order(orphan.id)).status == "succeeded"
 

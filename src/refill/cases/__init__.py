@@ -23,6 +23,7 @@ AGE_LIMIT = {
     "wrong_cost": timedelta(hours=24),  # a supplier took more than was agreed, or another currency
     "rate_old": timedelta(hours=1),  # an exchange rate ran out: what needs it is not sold
     "low_float": timedelta(hours=2),  # our float at a supplier will be empty soon, and nobody waits for it yet
+    "breaker": timedelta(hours=1),  # a supplier fails so often that nothing is sent to it for a while
     "difference": timedelta(hours=24),
     "voucher_guessing": timedelta(hours=1),  # wrong PINs from many places: somebody tries them through
     "disputed": timedelta(hours=48),  # a payer's bank takes money back; with a day for our evidence, until that day

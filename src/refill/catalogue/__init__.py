@@ -1,6 +1,7 @@
 """Operators, denominations, prices and who supplies them."""
 
-from refill.catalogue import rates
-from refill.catalogue.offers import HOME, Catalogue, Offer, Operator, Quote, Route, load, refresh
+from refill.catalogue import rates, routing
+from refill.catalogue.offers import HOME, Catalogue, Offer, Operator, Quote, load, refresh
+from refill.catalogue.routing import Route
 
-__all__ = ["HOME", "Catalogue", "Offer", "Operator", "Quote", "Route", "load", "rates", "refresh"]
+__all__ = ["HOME", "Catalogue", "Offer", "Operator", "Quote", "Route", "load", "rates", "refresh", "routing"]

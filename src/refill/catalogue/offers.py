@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from refill.catalogue import rates
+from refill.catalogue import rates, routing
 from refill.catalogue.rates import Rate, Rates, RateTooOld
+from refill.catalogue.routing import Route, Routing
 from refill.db import Statement, Tx
 from refill.errors import NotForSale
 from refill.money import Money, share
@@ -27,6 +28,7 @@ class Operator:
     own_network: bool
     colour: str  # of its brand, "#rrggbb"
     enabled: bool
+    when_off: str = "wait"  # what becomes of paid orders while it is switched off: wait | refund
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Supply:
     cost_minor: int | None
     cost_bp: int
     currency: str | None = None  # None: that of the face value
+    priority: int = 100
 
     def is_abroad(self, face: Money) -> bool:
         """Does the supplier bill in another currency?"""
@@ -94,15 +97,6 @@ class Quote:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """A supplier that can deliver, what it takes, and at which rate that is our money, if it is in another currency."""
-
-    supplier: str
-    cost: Money | None
-    rate: Rate | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Offer:
     """What a page shows: a denomination with its retail price, or a span (`kind` range) of which the prices are shares."""
 
@@ -124,6 +118,7 @@ class Catalogue:
     _products: Mapping[str, tuple[Product, ...]]
     _supplies: Mapping[str, tuple[Supply, ...]]
     rates: Rates = field(default_factory=Rates)
+    routing: Routing = field(default_factory=Routing)
     _fixed: Mapping[tuple[str, str, int], Product] = field(init=False, repr=False)
     _by_id: Mapping[str, Product] = field(init=False, repr=False)
     _quotes: dict[tuple[str, int, str, str | None, int | None], Quote] = field(
@@ -229,10 +224,23 @@ class Catalogue:
         One that bills in another currency, whose rate `at` that moment is too old, is passed over; when no other is left,
         that is the refusal (RateTooOld).
         """
-        if self.operator(operator).own_network:
-            return (Route(HOME, None),)
-        routes: list[Route] = []
         refusal: NotForSale = NotForSale(f"No supplier delivers {self.operator(operator).name_en} at present.")
+        routes, too_old = self._routes(operator, product, face, at)
+        if not routes:
+            raise too_old or refusal
+        return routes
+
+    def routes_of_paid(self, operator: str, product: str, face: Money, at: datetime) -> tuple[Route, ...]:
+        """The same for an order that is paid: also of an operator that is switched off meanwhile, and perhaps nobody."""
+        return self._routes(operator, product, face, at)[0] if operator in self._operators else ()
+
+    def _routes(
+        self, operator: str, product: str, face: Money, at: datetime | None
+    ) -> tuple[tuple[Route, ...], NotForSale | None]:
+        if self._operators[operator].own_network:
+            return (Route(HOME, None),), None
+        routes: dict[str, Route] = {}
+        refusal: NotForSale | None = None
         for supply in self._supplies.get(operator, ()):
             if supply.product is not None and supply.product != product:
                 continue
@@ -241,10 +249,24 @@ class Catalogue:
             except RateTooOld as too_old:
                 refusal = too_old
             else:
-                routes.append(Route(supply.supplier, supply.cost(face, rate), rate))
-        if not routes:
-            raise refusal
-        return tuple(routes)
+                route = Route(supply.supplier, supply.cost(face, rate), rate, supply.priority)
+                routes.setdefault(supply.supplier, route)
+        return tuple(routes.values()), refusal
+
+    def off(self, operator: str) -> str | None:
+        """What becomes of a paid order of an operator that is switched off: `wait` or `refund`; None: it is on sale."""
+        found = self._operators.get(operator)
+        if found is None:
+            return "wait"
+        return None if found.enabled else found.when_off
+
+    def deliverers(self, operator: str) -> set[str]:
+        """Everybody who delivers some credit of an operator."""
+        return {supply.supplier for supply in self._supplies.get(operator, ())}
+
+    def networks(self) -> list[str]:
+        """Every operator, also those that are switched off."""
+        return list(self._operators)
 
     def _rate(self, supply: Supply, face: Money, at: datetime | None) -> Rate | None:
         """The rate of the supplier's currency in ours; None where it bills in ours. Raises RateTooOld."""
@@ -294,7 +316,7 @@ VERSION = Statement("""
 
 OPERATORS = Statement("""
     -- Every operator in the order of the pages
-    SELECT id, name_zh, name_en, country, currency, own_network, colour, enabled
+    SELECT id, name_zh, name_en, country, currency, own_network, colour, enabled, when_off
       FROM catalogue_operator ORDER BY position, id
 """)
 
@@ -308,7 +330,7 @@ PRODUCTS = Statement("""
 
 SUPPLIES = Statement("""
     -- Who delivers what: of a product its own supplies before its operator's, then by priority
-    SELECT operator_id, product_id, supplier, cost_minor, cost_bp, cost_currency
+    SELECT operator_id, product_id, supplier, cost_minor, cost_bp, cost_currency, priority
       FROM catalogue_supply WHERE enabled
      ORDER BY operator_id, priority, product_id NULLS LAST, id
 """)
@@ -332,6 +354,7 @@ async def load(tx: Tx) -> Catalogue:
         {operator: tuple(some) for operator, some in products.items()},
         {operator: tuple(some) for operator, some in supplies.items()},
         await rates.load(tx),
+        await routing.load(tx),
     )
 
 

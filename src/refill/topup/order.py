@@ -162,6 +162,7 @@ class Attempt:
     code: str = ""
     cost_minor: int | None = None
     fence: int = 0  # the lease under which it was prepared
+    why: str = ""  # why this supplier: catalogue.routing.Choice.why
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ KEPT = timedelta(days=8)
 # What is counted of a supplier: credit that came; a no that does not speak against it, about the number or our own
 # empty float; a no about the supplier itself; an answer that told nothing. And how long payers waited for their credit.
 DONE, DECLINED, REFUSED, UNKNOWN, ARRIVED = "done", "declined", "refused", "unknown", "arrived"
+GOOD, BAD = frozenset({DONE, DECLINED}), frozenset({REFUSED, UNKNOWN})
 
 ADD = Statement("""
     -- Counts of one batch; sorted by the caller, so that two batches cannot wait for each other
@@ -77,12 +78,31 @@ class Tally:
 
     counts: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
     minors: Counter[tuple[str, str, str, int]] = field(default_factory=Counter)
+    emptied: set[str] = field(default_factory=set)  # suppliers where our float is used up
+    _quickest: dict[tuple[str, bool], timedelta] = field(default_factory=dict)
 
     def add(self, supplier: str, operator: str, outcome: str, took: timedelta, minor: int = 0) -> None:
         """One attempt, or one order that arrived."""
         key = (supplier, operator, outcome, bucket_of(took))
         self.counts[key] += 1
         self.minors[key] += minor
+        if outcome != ARRIVED:
+            good = outcome in GOOD
+            self._quickest[supplier, good] = min(took, self._quickest.get((supplier, good), took))
+
+    def bad(self, supplier: str) -> int:
+        """How many answers speak against a supplier."""
+        return sum(n for (name, _, outcome, _), n in self.counts.items() if name == supplier and outcome in BAD)
+
+    def answers(self, supplier: str) -> int:
+        """How many answers say something of a supplier."""
+        return sum(n for (name, _, outcome, _), n in self.counts.items() if name == supplier and outcome != ARRIVED)
+
+    def youngest(self, supplier: str, now: datetime, *, good: bool | None = None) -> datetime:
+        """When the youngest attempt began that was answered, well (`good`) or ill; long ago, when none was."""
+        kinds = (True, False) if good is None else (good,)
+        took = [self._quickest[supplier, kind] for kind in kinds if (supplier, kind) in self._quickest]
+        return now - min(took, default=KEPT)
 
 
 async def add(tx: Tx, tally: Tally, now: datetime) -> None:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from refill.catalogue.routing import Choice, Route, Tried
 from refill.operators import Delivery, Recharge
-from refill.outcome import NOT_FOUND, Outcome, Unknown
+from refill.outcome import EMPTY_FLOAT, NOT_FOUND, Outcome, Unknown
 from refill.topup import states
-from refill.topup.order import Attempt, Order, request_id
+from refill.topup.exchange import frozen
+from refill.topup.order import Attempt, Dossier, Order, request_id
 from refill.topup.states import after
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
@@ -21,16 +23,46 @@ class Answered:
     by_inquiry: bool = False
 
 
-def prepare(trade: Trade, changes: Changes, order: Order) -> Attempt:
-    """A new attempt for a ready order, to be committed before any byte is sent."""
-    n, now = order.attempts + 1, changes.now
-    flags = trade.suppliers[order.supplier].flags
+def tried(dossier: Dossier) -> dict[str, Tried]:
+    """Who refused this order, how often, and until when each of them is left alone; an empty float is no refusal of it."""
+    found: dict[str, Tried] = {}
+    for attempt in dossier.attempts:
+        if attempt.state == "refused" and attempt.code != EMPTY_FLOAT:
+            times = found[attempt.supplier].times if attempt.supplier in found else 0
+            found[attempt.supplier] = Tried(times + 1, attempt.prepared_at + after(states.RETRY, times))
+    return found
+
+
+def elsewhere(trade: Trade, dossier: Dossier, supplier: str, now: datetime) -> bool:
+    """Is there anybody but `supplier` who could be asked for this order at once?"""
+    order, catalogue = dossier.order, trade.shelf.catalogue
+    refused = tried(dossier)
+
+    def free(name: str) -> bool:
+        one = refused.get(name)
+        return one is None or (one.times < catalogue.routing.of(name).most_tries and one.rests_until <= now)
+
+    routes = catalogue.routes_of_paid(order.operator, order.product, order.face, now)
+    names = {route.supplier for route in routes} & set(trade.suppliers) - {supplier}
+    return any(free(name) for name in names)
+
+
+def prepare(trade: Trade, changes: Changes, order: Order, choice: Choice) -> Attempt:
+    """A new attempt for a ready order at the chosen supplier, to be committed before any byte is sent.
+
+    The order follows its attempt: its supplier, and what was agreed with it, are those that are asked now.
+    """
+    assert choice.route is not None
+    n, now, supplier = order.attempts + 1, changes.now, choice.route.supplier
+    if supplier != order.supplier:
+        order = _moved(order, choice.route)
+    flags = trade.suppliers[supplier].flags
     send_before = now + trade.rules.send_window
     hard_end = send_before + timedelta(seconds=flags.timeout_s)
     attempt = Attempt(
         order.id,
         n,
-        order.supplier,
+        supplier,
         request_id(order.id, n),
         "prepared",
         now,
@@ -39,10 +71,39 @@ def prepare(trade: Trade, changes: Changes, order: Order) -> Attempt:
         0,
         hard_end + after(states.INQUIRE, 0),
         fence=order.fence,
+        why=choice.why,
     )
     changes.keep_attempt(attempt)
-    changes.move(order.id, "sent", n, delivery="dispatching", attempts=n, wake_at=None, detail=order.supplier)
+    changes.move(
+        order.id,
+        "sent",
+        n,
+        delivery="dispatching",
+        attempts=n,
+        wake_at=None,
+        detail=supplier,
+        supplier=supplier,
+        cost_minor=order.cost_minor,
+        cost_currency=order.cost_currency,
+        rate_num=order.rate_num,
+        rate_den=order.rate_den,
+    )
     return attempt
+
+
+def agreed_with(trade: Trade, order: Order, supplier: str, now: datetime) -> Order:
+    """The order as it was agreed with a supplier that had it before, or will have it: what that one takes."""
+    if supplier == order.supplier:
+        return order
+    routes = trade.shelf.catalogue.routes_of_paid(order.operator, order.product, order.face, now)
+    route = next((route for route in routes if route.supplier == supplier), Route(supplier, order.cost))
+    return _moved(order, route)
+
+
+def _moved(order: Order, route: Route) -> Order:
+    cost = None if route.cost is None else route.cost.minor
+    moved = order.but(supplier=route.supplier, cost_minor=cost, cost_currency=None, rate_num=None, rate_den=None)
+    return moved if route.rate is None else frozen(moved, route.rate)
 
 
 async def send(trade: Trade, attempt: Attempt, ask: Recharge) -> Answered:

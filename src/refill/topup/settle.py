@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from refill import ledger, numbers
 from refill.cases import Case
@@ -12,16 +12,17 @@ from refill.numbers import Lesson
 from refill.operators import Delivery, pins
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.payments import Capture
-from refill.topup import pulse, states, store
+from refill.topup import pulse, standing, states, store
 from refill.topup.exchange import cost_legs, cost_of, open_floats, watch_cost
 from refill.topup.order import Attempt, Dossier, Order
 from refill.topup.refund import back_to_float, fail, payer_capture, refund_to_source
-from refill.topup.send import Answered, never_heard
+from refill.topup.send import Answered, agreed_with, elsewhere, never_heard
 from refill.topup.states import PAID_BACK, after, owner_account
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
 SAME_LESSON = timedelta(days=30)  # a delivery that confirms what was learnt since then is not written again
+
 
 async def settle(trade: Trade, answers: Sequence[Answered]) -> None:
     """Saves what suppliers said. Done: delivered and booked. Refused: again, elsewhere or refunded. Unknown: ask later."""
@@ -40,6 +41,7 @@ async def settle_in(tx: Tx, trade: Trade, answers: Sequence[Answered]) -> None:
     tally = pulse.Tally()
     for answer in answers:
         _settle_one(trade, changes, answer, captures.get(answer.attempt.order_id, []), learnt, tally)
+    changes.troubles += await standing.learn(tx, trade, tally, changes.now)
     await open_floats(tx, changes.entries, changes)
     await numbers.learn(tx, learnt, changes.now, changes.now - SAME_LESSON)
     await changes.save(tx)
@@ -61,7 +63,9 @@ def _settle_one(
     order = dossier.order
     if attempt.state not in ("prepared", "unknown"):
         if attempt.state == "refused" and isinstance(answer.outcome, Done):
-            _late_success(changes, order, attempt, answer.outcome.reference)
+            _late_success(
+                changes, agreed_with(trade, order, attempt.supplier, changes.now), attempt, answer.outcome.reference
+            )
         return
     judged = _judge(trade, changes, attempt, answer)
     _count(tally, changes, order, attempt, judged, by_inquiry=answer.by_inquiry)
@@ -71,7 +75,7 @@ def _settle_one(
                 learnt.append(Lesson(order.number, order.operator, theirs=True))
             _delivered(changes, order, attempt, delivery, captures)
         case Refused() as no:
-            _refused(changes, order, attempt, no, captures, learnt)
+            _refused(trade, changes, order, attempt, no, captures, learnt)
         case doubt:
             _unsure(changes, order, attempt, doubt)
 
@@ -95,6 +99,8 @@ def _count(
                 tally.add(attempt.supplier, order.operator, pulse.ARRIVED, changes.now - paid_at)
         case Refused(reason, final=final):
             against = not final and reason != EMPTY_FLOAT
+            if reason == EMPTY_FLOAT and attempt.supplier != pins.NAME:  # of PINs only this one kind is used up
+                tally.emptied.add(attempt.supplier)
             tally.add(attempt.supplier, order.operator, pulse.REFUSED if against else pulse.DECLINED, took)
         case _ if attempt.state == "prepared" and not by_inquiry:
             tally.add(attempt.supplier, order.operator, pulse.UNKNOWN, took)
@@ -212,6 +218,7 @@ def _late_success(changes: Changes, order: Order, attempt: Attempt, delivery: De
 
 
 def _refused(
+    trade: Trade,
     changes: Changes,
     order: Order,
     attempt: Attempt,
@@ -219,23 +226,37 @@ def _refused(
     captures: Sequence[tuple[Capture, str]],
     learnt: list[Lesson],
 ) -> None:
-    changes.keep_attempt(replace(attempt, state="refused", inquire_at=None, code=no.code or no.reason))
+    """A definite no: the only answer after which somebody else, or the same again, may be asked."""
+    code = EMPTY_FLOAT if no.reason == EMPTY_FLOAT else no.code or no.reason
+    changes.keep_attempt(replace(attempt, state="refused", inquire_at=None, code=code))
+    others = attempt.n < changes.rules.most_attempts and elsewhere(
+        trade, changes.dossiers[order.id], attempt.supplier, changes.now
+    )
     if order.payment in PAID_BACK:
         changes.move(order.id, "proven_failed", delivery="failed", reason=no.reason)
     elif order.payment == "disputed":  # nobody tries again, and the money waits for what the payer's bank decides
         changes.move(order.id, "stopped", delivery="failed", reason=no.reason)
     elif no.reason == EMPTY_FLOAT:
-        wake = changes.now + after(states.PARK, order.parks)
-        says = f"Our float at {order.supplier} is used up; orders wait for it."
-        changes.troubles.append(Case("empty_float", order.supplier, says))
-        changes.move(order.id, "parked", order.parks + 1, delivery="parked", parks=order.parks + 1, wake_at=wake)
+        says = f"Our float at {attempt.supplier} is used up; orders go to others, or wait for it."
+        changes.troubles.append(Case("empty_float", attempt.supplier, says))
+        if others:
+            changes.move(order.id, "retry", attempt.n, delivery="ready", wake_at=changes.now, detail=no.reason)
+        else:
+            park(changes, order, no.reason)
     elif not no.final and attempt.n < changes.rules.most_attempts:
-        wake = changes.now + after(states.RETRY, attempt.n - 1)
+        wake = changes.now if others else changes.now + after(states.RETRY, attempt.n - 1)
         changes.move(order.id, "retry", attempt.n, delivery="ready", wake_at=wake, detail=no.reason)
     else:
         if no.reason == NOT_THEIRS:
             learnt.append(Lesson(order.number, order.operator, theirs=False))
         fail(changes, order.id, captures, no.reason)
+
+
+def park(changes: Changes, order: Order, why: str, until: datetime | None = None) -> None:
+    """Nobody can be asked now: the order waits, with a timer, until `until` or as long as it is usual."""
+    wake = until or changes.now + after(states.PARK, order.parks)
+    n = order.parks + 1
+    changes.move(order.id, "parked", n, delivery="parked", parks=n, wake_at=wake, detail=why)
 
 
 def _unsure(changes: Changes, order: Order, attempt: Attempt, doubt: Unknown) -> None:

@@ -85,12 +85,32 @@ LOCK = Statement(f"""
 """)
 
 CLAIM_DUE = Statement(f"""
-    -- Orders whose timer rang, each to one worker; the new due time is the lease: behind it another may take over
-    WITH rang AS (
+    -- Orders whose timer rang, each to one worker; the new due time is the lease: behind it another may take over.
+    -- Those that are to be sent stand in a line for each operator (found by skipping from one to the next), and no more
+    -- leave it than its suppliers have places for; the others stay due where they stand.
+    WITH RECURSIVE line AS (
+      (SELECT operator FROM topup_order WHERE due IS NOT NULL AND delivery = 'ready' ORDER BY operator LIMIT 1)
+       UNION ALL
+      SELECT (SELECT o.operator FROM topup_order o
+               WHERE o.due IS NOT NULL AND o.delivery = 'ready' AND o.operator > line.operator
+               ORDER BY o.operator LIMIT 1)
+        FROM line WHERE line.operator IS NOT NULL),
+    lines AS (SELECT operator, count(*) OVER () AS many FROM line WHERE operator IS NOT NULL),
+    ready AS (
+      SELECT first.cell, first.id
+        FROM lines
+        LEFT JOIN unnest(:operators::text[], :rooms::int[]) AS free (operator, room) ON free.operator = lines.operator
+       CROSS JOIN LATERAL (
+        SELECT o.cell, o.id FROM topup_order o
+         WHERE o.due <= :now AND o.delivery = 'ready' AND o.operator = lines.operator
+         ORDER BY o.due LIMIT least((:most::int + lines.many - 1) / lines.many, free.room) FOR UPDATE SKIP LOCKED)
+          AS first),
+    rang AS (
       SELECT cell, id FROM topup_order
-       WHERE due <= :now ORDER BY due LIMIT :most FOR UPDATE SKIP LOCKED)
+       WHERE due <= :now AND delivery <> 'ready' ORDER BY due LIMIT :most FOR UPDATE SKIP LOCKED)
     UPDATE topup_order o SET due = :lease, fence = o.fence + 1
-      FROM rang WHERE o.cell = rang.cell AND o.id = rang.id
+      FROM (SELECT cell, id FROM ready UNION ALL SELECT cell, id FROM rang) AS taken
+     WHERE o.cell = taken.cell AND o.id = taken.id
     RETURNING {_ORDER}
 """)
 
@@ -116,14 +136,17 @@ MOVE = Statement("""
                            :newpayments::text[], :newdeliveries::text[], :captured::bigint[], :refunded::bigint[],
                            :delivered::bigint[], :attempts::smallint[], :parks::smallint[], :reasons::text[],
                            :expires::timestamptz[], :deadlines::timestamptz[], :finals::timestamptz[],
-                           :valids::timestamptz[], :wakes::timestamptz[], :dues::timestamptz[])
+                           :valids::timestamptz[], :wakes::timestamptz[], :dues::timestamptz[], :suppliers::text[],
+                           :costs::bigint[], :costcurrencies::text[], :ratenums::bigint[], :ratedens::bigint[])
         AS t (cell, id, payment, delivery, new_payment, new_delivery, captured, refunded, delivered, attempts, parks,
-              reason, expires, deadline, final, valid, wake, due))
+              reason, expires, deadline, final, valid, wake, due, supplier, cost, cost_currency, rate_num, rate_den))
     UPDATE topup_order o
        SET payment = asked.new_payment, delivery = asked.new_delivery, captured_minor = asked.captured,
            refunded_minor = asked.refunded, delivered_minor = asked.delivered, attempts = asked.attempts,
            parks = asked.parks, reason = asked.reason, expires_at = asked.expires, deadline = asked.deadline,
-           final_at = asked.final, valid_until = asked.valid, wake_at = asked.wake, due = asked.due
+           final_at = asked.final, valid_until = asked.valid, wake_at = asked.wake, due = asked.due,
+           supplier = asked.supplier, cost_minor = asked.cost, cost_currency = asked.cost_currency,
+           rate_num = asked.rate_num, rate_den = asked.rate_den
       FROM asked
      WHERE o.cell = asked.cell AND o.id = asked.id AND o.payment = asked.payment AND o.delivery = asked.delivery
 """)
@@ -174,7 +197,7 @@ SAVE_PAYMENTS = Statement("""
 ATTEMPTS = Statement("""
     -- Attempts of some orders, the first one first
     SELECT a.order_id, a.n, a.supplier, a.request_id, a.state, a.prepared_at, a.send_before, a.hard_end, a.inquiries,
-           a.inquire_at, a.their_id, a.code, a.cost_minor, a.fence
+           a.inquire_at, a.their_id, a.code, a.cost_minor, a.fence, a.why
       FROM unnest(:cells::smallint[], :ids::text[]) AS asked (cell, id)
       JOIN topup_attempt a ON a.cell = asked.cell AND a.order_id = asked.id
      ORDER BY a.order_id, a.n
@@ -184,11 +207,11 @@ SAVE_ATTEMPTS = Statement("""
     -- Attempts, new or as they stand now
     INSERT INTO topup_attempt AS a
            (cell, order_id, n, supplier, request_id, state, prepared_at, send_before, hard_end, inquiries, inquire_at,
-            their_id, code, cost_minor, fence)
+            their_id, code, cost_minor, fence, why)
     SELECT * FROM unnest(:cells::smallint[], :orders::text[], :ns::smallint[], :suppliers::text[], :requests::text[],
                          :states::text[], :prepared::timestamptz[], :sends::timestamptz[], :ends::timestamptz[],
                          :inquiries::smallint[], :inquireat::timestamptz[], :theirs::text[], :codes::text[],
-                         :costs::bigint[], :fences::int[])
+                         :costs::bigint[], :fences::int[], :why::text[])
         ON CONFLICT (cell, order_id, n) DO UPDATE
        SET state = excluded.state, send_before = excluded.send_before, hard_end = excluded.hard_end,
            inquiries = excluded.inquiries, inquire_at = excluded.inquire_at, their_id = excluded.their_id,

@@ -51,7 +51,8 @@ EDGES: dict[str, tuple[Edge, ...]] = {
     "unsure": _edge("captured", "dispatching unknown", "captured/unknown")
     + _edge("disputed", "dispatching unknown", "disputed/unknown"),
     "retry": _edge("captured", "dispatching unknown", "captured/ready"),
-    "parked": _edge("captured", "dispatching unknown", "captured/parked"),
+    # an empty float, or nobody who may be asked at this hour
+    "parked": _edge("captured", "ready dispatching unknown", "captured/parked"),
     "resumed": _edge("captured", "parked", "captured/ready"),
     "delivered": _edge("captured", "dispatching unknown", "captured/delivered")
     + _edge("disputed", "dispatching unknown", "disputed/delivered"),

@@ -1,6 +1,6 @@
 """Orders as they are kept: finding them, loading what moves around them, and saving a batch of changes at once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -226,9 +226,17 @@ async def lock(tx: Tx, ids: Iterable[str]) -> list[Dossier]:
     return await load(tx, [_order(row) for row in rows])
 
 
-async def claim_due(tx: Tx, now: datetime, lease: datetime, most: int) -> list[Dossier]:
-    """Takes orders whose timer rang; nobody else gets them before `lease`."""
-    rows = await tx.rows(sql.CLAIM_DUE, now=now, lease=lease, most=most)
+async def claim_due(
+    tx: Tx, now: datetime, lease: datetime, most: int, rooms: Mapping[str, int] | None = None
+) -> list[Dossier]:
+    """Takes orders whose timer rang; nobody else gets them before `lease`.
+
+    Of those that are to be sent, and of all others, `most` each; of an operator in `rooms` no more than its places.
+    """
+    rooms = rooms or {}
+    rows = await tx.rows(
+        sql.CLAIM_DUE, now=now, lease=lease, most=most, operators=list(rooms), rooms=list(rooms.values())
+    )
     return await load(tx, sorted(map(_order, rows), key=lambda order: (order.cell, order.id)))
 
 
@@ -438,6 +446,11 @@ class Changes:
             valids=[order.valid_until for order in after],
             wakes=[order.wake_at for order in after],
             dues=[self.postponed.get(id_) or due_of(self.dossiers[id_], self.rules) for id_ in ids],
+            suppliers=[order.supplier for order in after],
+            costs=[order.cost_minor for order in after],
+            costcurrencies=[order.cost_currency for order in after],
+            ratenums=[order.rate_num for order in after],
+            ratedens=[order.rate_den for order in after],
         )
         if moved != len(ids):
             raise CannotHappen("An order moved while we held its lock.")
@@ -495,6 +508,7 @@ class Changes:
                 codes=[row.code for row in rows],
                 costs=[row.cost_minor for row in rows],
                 fences=[row.fence for row in rows],
+                why=[row.why for row in rows],
             )
 
     async def _save_refunds(self, tx: Tx) -> None:
