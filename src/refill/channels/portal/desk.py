@@ -10,6 +10,7 @@ from refill import stock
 from refill.catalogue import Quote
 from refill.channels.machines.passes import WATCH, write_pass
 from refill.channels.people import bridge
+from refill.channels.portal.countries import HOME, readable
 from refill.channels.portal.ways import Way
 from refill.errors import Busy, CannotHappen, NotFound, RefillError
 from refill.money import Money, amount
@@ -22,6 +23,7 @@ from refill.topup.flow import Move
 from refill.topup.order import Payment, Refund
 from refill.topup.purses import WALLET
 from refill.topup.store import Event
+from refill.topup.whose import Caution, Told
 from refill.vouchers import Pin, Voucher
 
 ON_PURPOSE = timedelta(seconds=120)  # DOMAIN rule 7: the same wish again within this time is asked about
@@ -77,19 +79,29 @@ class Wish:
     product: str
     face: Money
     price: Money
+    chosen: bool = False  # the operator is the person's own word
 
 
-def read_number(typed: str) -> Msisdn:
-    """Raises NotANumber."""
-    return typed_msisdn(typed)
+def read_number(typed: str, country: str = HOME) -> Msisdn:
+    """What was typed by somebody who means a number of `country`, unless it begins with another's code.
+
+    Raises NotANumber.
+    """
+    return typed_msisdn(typed, readable(country))
 
 
-def networks() -> list[Network]:
-    """All operators on sale, in the order of the shelf."""
+def networks(country: str = "") -> list[Network]:
+    """The operators on sale, in the order of the shelf; with `country` those of one country."""
     return [
         Network(each.id, each.name_zh, each.name_en, each.colour, each.own_network)
         for each in bridge.trade().shelf.catalogue.operators()
+        if country in ("", each.country)
     ]
+
+
+def served() -> set[str]:
+    """The countries whose operators are on sale."""
+    return {each.country for each in bridge.trade().shelf.catalogue.operators()}
 
 
 def network(operator: str) -> Network:
@@ -102,10 +114,28 @@ def network(operator: str) -> Network:
     return Network(operator, operator, operator, "#50605a", False)
 
 
-def seller(msisdn: Msisdn, chosen: str) -> str | None:
-    """Who sells for this number: the person's choice, our own network, what we learnt, the prefix; None: ask the person."""
+def told(msisdn: Msisdn, chosen: str = "") -> Told:
+    """What is known of a number, from a look-up too: whose it is, and whether anybody has it."""
     known = {each.id for each in networks()}
-    return bridge.ask(whose.seller_for(bridge.trade(), msisdn, chosen if chosen in known else None))
+    return bridge.ask(whose.whose(bridge.trade(), msisdn, chosen if chosen in known else None))
+
+
+def seller(msisdn: Msisdn, chosen: str) -> str | None:
+    """Who sells for this number: our own network, the person's choice, or whose it is; None: ask the person."""
+    operator = told(msisdn, chosen).operator
+    return operator if any(each.id == operator for each in networks()) else None
+
+
+def cautions(guest: str, wish: Wish) -> list[Caution]:
+    """What this person should look at twice before paying."""
+    found = bridge.ask(_cautions(guest, wish))
+    return [caution for caution in found if caution.code != "operator_unsure" or not wish.chosen]
+
+
+async def _cautions(guest: str, wish: Wish) -> list[Caution]:
+    trade = bridge.trade()
+    known = await whose.whose(trade, wish.msisdn)
+    return await whose.cautions(trade, payer(guest), wish.msisdn, known, wish.name)
 
 
 def shelf(operator: str) -> tuple[list[Tile], Span | None]:
@@ -123,10 +153,10 @@ def quote(operator: str, product: str, typed_face: str) -> Quote:
     return catalogue.quote(operator, face, at=bridge.trade().world.db_now(), product=product or None)
 
 
-def new_wish(name: str, msisdn: Msisdn, operator: str, product: str, typed_face: str) -> Wish:
+def new_wish(name: str, msisdn: Msisdn, operator: str, product: str, typed_face: str, *, chosen: bool) -> Wish:
     """A wish at today's price. Raises NotAnAmount, NotForSale."""
     quoted = quote(operator, product, typed_face)
-    return Wish(name, msisdn, operator, quoted.product, quoted.face, quoted.price)
+    return Wish(name, msisdn, operator, quoted.product, quoted.face, quoted.price, chosen)
 
 
 def earlier(guest: str, msisdn: Msisdn) -> list[Order]:

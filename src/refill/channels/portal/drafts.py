@@ -6,6 +6,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.utils.crypto import get_random_string
 
 from refill.channels.people.sealed import Stale, seal, unseal
+from refill.channels.portal.countries import HOME
 
 KEPT_DRAFTS = 8
 KEPT_NUMBERS = 4
@@ -23,6 +24,7 @@ class Draft:
     product: str = ""
     face: str = ""
     token: str = ""
+    country: str = HOME
 
     def changed(self, **fields: str) -> "Draft":
         """With other fields; another wish needs another token."""

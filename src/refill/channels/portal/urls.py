@@ -9,6 +9,7 @@ ORDER = "tu_[0-9a-z]{24}"
 urlpatterns = [
     path("", views.start, name="start"),
     path("offers", views.offers, name="offers"),
+    path("countries", views.country_list, name="countries"),
     path("language", views.language, name="language"),
     path("forget", views.forget, name="forget"),
     path("card", purse.card, name="card"),

@@ -25,7 +25,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from refill.channels.people import bridge, limits, sealed
-from refill.channels.portal import desk, drafts, payers, ways, words
+from refill.channels.portal import countries, desk, drafts, payers, ways, words
 from refill.channels.portal.desk import Wish
 from refill.channels.portal.drafts import Draft
 from refill.channels.portal.templatetags.telling import cash
@@ -92,7 +92,8 @@ def _take(request: HttpRequest, kept: Draft) -> HttpResponse:
         count_look_up(request)
         if not entered.typed:
             raise BadInput("no number")
-        msisdn = desk.read_number(entered.typed)
+        msisdn = desk.read_number(entered.typed, entered.country)
+        entered = entered.changed(country=msisdn.country)
         drafts.keep(request.session, entered)
         operator = desk.seller(msisdn, entered.operator)
         if recent or not entered.face or operator is None:
@@ -114,12 +115,19 @@ def _entered(request: HttpRequest) -> dict[str, str]:
     """The fields of the form, cut to what a person would type."""
     fields = {
         "typed": request.POST.get("number", "").replace("\0", "")[:LONGEST_TYPED].strip(),
-        "operator": request.POST.get("operator", "")[:40],
+        "operator": _chosen(request),
+        "country": countries.readable(request.POST.get("country", "")),
     }
     if request.POST.get("offer") == "custom":
         return fields | {"product": "", "face": plain_amount(request.POST.get("custom", ""))}
     product, _, face = request.POST.get("offer", "")[:80].partition("|")
     return fields | {"product": product, "face": face}
+
+
+def _chosen(request: HttpRequest) -> str:
+    """The operator that a person chose; what we guessed and they left as it was is no choice."""
+    operator = request.POST.get("operator", "")[:40]
+    return "" if operator == request.POST.get("guessed") else operator
 
 
 def plain_amount(typed: str) -> str:
@@ -135,7 +143,9 @@ def plain_amount(typed: str) -> str:
 def _from_recent(request: HttpRequest, entered: Draft, recent: str) -> Draft:
     known = drafts.recent_numbers(request.session)
     if re.fullmatch("[0-9]", recent) and int(recent) < len(known):
-        return entered.changed(typed=Msisdn(known[int(recent)]).grouped(), operator="", product="", face="")
+        number = Msisdn(known[int(recent)])
+        chosen = {"operator": "", "product": "", "face": ""}
+        return entered.changed(typed=number.grouped(), country=number.country, **chosen)
     return entered
 
 
@@ -149,6 +159,13 @@ def offers(request: HttpRequest) -> HttpResponse:
     except RefillError as error:
         context = {"choice_error": words.sentence(error)}
     return render(request, "portal/offers.html", context)
+
+
+@require_GET
+def country_list(request: HttpRequest) -> HttpResponse:
+    """All countries for the picker, fetched when somebody opens it."""
+    found = countries.countries(get_language() or "", desk.served())
+    return render(request, "portal/countries.html", {"countries": found})
 
 
 @require_POST
@@ -191,38 +208,53 @@ def _form(request: HttpRequest, kept: Draft, error: RefillError | None = None) -
     context: dict[str, Any] = {
         "draft": kept,
         "recent": [Msisdn(digits).masked() for digits in drafts.recent_numbers(request.session)],
+        "countries": _where(kept.country),
+        "country": kept.country,
     }
-    code = error.code if error else ""
+    code, status = (error.code, error.status) if error else ("", 200)
     try:
         if kept.typed:
             context |= _choice(kept)
             context["shown"] = context["msisdn"].grouped()
+            context["country"] = context["msisdn"].country
+            context["countries"] = _where(context["country"])
     except RefillError as reason:
-        code = code or reason.code
+        error, code = error or reason, code or reason.code
     if code in ("bad_input", "not_a_number"):
-        context["number_error"] = words.sentence("not_a_number")
+        context["number_error"] = words.no_number(error, countries.named(kept.country, get_language() or ""))
     elif code:
         context["choice_error"] = words.sentence(code)
     context.setdefault("shown", kept.typed)
     if "msisdn" not in context:
         context["all_networks"] = desk.networks()
-    status = error.status if error else 200
     return render(request, "portal/start.html", context, status=status)
+
+
+def _where(country: str) -> list[countries.Country]:
+    """The countries that the form itself names: where we sell, and the one that was chosen."""
+    served = desk.served()
+    return [each for each in countries.countries(get_language() or "", served) if each.id in served | {country}]
 
 
 def _choice(kept: Draft) -> dict[str, Any]:
     """Operator, region and amounts for the number of a draft. Raises NotANumber."""
-    msisdn = desk.read_number(kept.typed)
-    operator = desk.seller(msisdn, kept.operator)
+    msisdn = desk.read_number(kept.typed, kept.country)
+    told, networks = desk.told(msisdn, kept.operator), desk.networks(msisdn.country)
+    operator = told.operator if any(each.id == told.operator for each in networks) else None
+    place = region(msisdn, get_language() or "") or (
+        countries.named(msisdn.country, get_language() or "") if msisdn.country != countries.HOME else ""
+    )
     context: dict[str, Any] = {
         "draft": kept,
         "msisdn": msisdn,
-        "region": region(msisdn, get_language() or ""),
-        "networks": desk.networks(),
+        "region": place,
+        "networks": networks,
         "network": desk.network(operator) if operator else None,
+        "guessed": operator if not kept.operator else "",
+        "told": told,
     }
     if operator is None:
-        return context | {"choice_error": words.sentence("no_operator")}
+        return context | {"choice_error": words.sentence("no_operator" if networks else "no_country")}
     tiles, span = desk.shelf(operator)
     chosen = f"{kept.product}|{kept.face}"
     is_tile = any(tile.value == chosen for tile in tiles)
@@ -259,11 +291,12 @@ def confirm(request: HttpRequest, draft_id: str) -> HttpResponse:
 
 def _new_wish(request: HttpRequest, kept: Draft) -> tuple[Draft, Wish]:
     """Makes the wish's name and seals both into the form, once for this content."""
-    msisdn = desk.read_number(kept.typed)
+    msisdn = desk.read_number(kept.typed, kept.country)
     operator = desk.seller(msisdn, kept.operator)
     if operator is None or not kept.face:
         raise NotAnAmount("Nothing is chosen yet.")
-    wish = desk.new_wish(get_random_string(24), msisdn, operator, kept.product, kept.face)
+    chosen = bool(kept.operator)
+    wish = desk.new_wish(get_random_string(24), msisdn, operator, kept.product, kept.face, chosen=chosen)
     kept = kept.changed(token=_token(wish, drafts.guest(request.session)))
     drafts.keep(request.session, kept)
     return kept, wish
@@ -308,14 +341,14 @@ def _confirm(
     again: Order | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    former = desk.earlier(drafts.guest(request.session), wish.msisdn) if "guest" in request.session else []
+    guest = drafts.guest(request.session)
     context = {
         "draft": kept,
         "wish": wish,
-        "token": _token(wish, drafts.guest(request.session)),
+        "token": _token(wish, guest),
         "network": desk.network(wish.operator),
         "region": region(wish.msisdn, get_language() or ""),
-        "first_time": not [order for order in former if order.reference != wish.name and order.payment != "expired"],
+        "cautions": [] if again else words.cautions(desk.cautions(guest, wish)),
         "again": again,
         "error": words.sentence(error) if error else "",
         "ways": ways.firsts(_offered(request, wish.price)),
@@ -335,6 +368,7 @@ def _token(wish: Wish, guest: str) -> str:
         "currency": wish.face.currency,
         "price_currency": wish.price.currency,
         "guest": guest,
+        "chosen": wish.chosen,
     }
     return sealed.seal(content, "wish")
 
@@ -351,6 +385,7 @@ def _wish_of(token: str, request: HttpRequest) -> Wish:
         said["product"],
         Money(said["face"], said["currency"]),
         Money(said["price"], said["price_currency"]),
+        bool(said.get("chosen")),
     )
 
 

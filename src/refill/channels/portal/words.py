@@ -9,10 +9,12 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext_lazy as _
 
 from refill.errors import RefillError
+from refill.numbers import NotMobile
 from refill.topup import Order
 from refill.topup.flow import Move
 from refill.topup.purses import WALLET
 from refill.topup.store import Event
+from refill.topup.whose import Caution
 from refill.vouchers import TooManyTries, VoucherNotValid
 
 ERRORS: dict[str, Promise] = {
@@ -42,8 +44,56 @@ ERRORS: dict[str, Promise] = {
     ),
     "insufficient_funds": _("Your wallet holds too little for this. Choose another way to pay."),
     "fill_amount": _("Choose an amount, or type one up to %(most)s."),
+    "no_country": _("We do not sell top-ups for that country yet. Nothing was ordered."),
     "no_operator": _("We cannot tell the operator of this number. Please choose it."),
     "no_amount": _("Please choose an amount."),
+}
+# Why a number is none, by its kind.
+NO_NUMBER: dict[str, Promise] = {
+    "landline": _("This is a landline. Only mobile numbers can be topped up."),
+    "premium": _("This is a premium-rate number, not a phone that can be topped up."),
+    "service": _("This is a service number, not a phone that can be topped up."),
+    "too_short": _("A digit is missing for a mobile number of %(country)s. Please compare each digit."),
+    "too_long": _("There is a digit too many for a mobile number of %(country)s. Please compare each digit."),
+    "no_such": _("There is no such mobile number in %(country)s. Check the digits, or choose another country."),
+}
+# What to look at twice before paying: an icon, a look, and a sentence.
+CAUTIONS: dict[str, tuple[str, str, Promise]] = {
+    "dead": (
+        "warn",
+        "wrong",
+        _("The operator says that nobody has this number. Compare each digit; if you are sure of it, you may go on."),
+    ),
+    "operator_unsure": (
+        "warn",
+        "warn",
+        _("The operator of this number may have changed. Ask its owner, and change it on the page before if need be."),
+    ),
+    "one_digit_off": (
+        "warn",
+        "warn",
+        _("This is nearly %(number)s, which you have topped up before. Please compare each digit."),
+    ),
+    "new_subscriber": (
+        "warn",
+        "warn",
+        _("Somebody else has this number since your last top-up. Ask its owner before you pay."),
+    ),
+    "long_unused": (
+        "warn",
+        "warn",
+        _("You last topped up this number long ago. It may belong to somebody else by now; ask before you pay."),
+    ),
+    "other_operator": (
+        "info",
+        "plain",
+        _("This number has changed its operator since your last top-up. That is fine if its owner did so."),
+    ),
+    "first_time": (
+        "info",
+        "plain",
+        _("First top-up of this number from this browser. Please compare each digit."),
+    ),
 }
 NOT_VALID: dict[str, Promise] = {
     "not_sold": _("This card was never switched on. Take it back to the shop that sold it; it was not used up."),
@@ -61,6 +111,36 @@ def sentence(error: RefillError | str) -> str:
         return str(NOT_VALID[error.reason]) % {"day": f"{localtime(error.voucher.expires_at):%Y-%m-%d}"}
     code = error if isinstance(error, str) else error.code
     return str(ERRORS.get(code, ANYTHING))
+
+
+def no_number(error: RefillError | None, country: str) -> str:
+    """Why what was typed cannot be topped up, for somebody who means a number of that country."""
+    if isinstance(error, NotMobile) and error.kind in NO_NUMBER:
+        return str(NO_NUMBER[error.kind]) % {"country": country}
+    return sentence("not_a_number")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One caution as the page shows it."""
+
+    icon: str
+    tone: str
+    says: str
+    loud: bool  # read aloud at once
+
+    @property
+    def icon_file(self) -> str:
+        return f"people/icons/{self.icon}.svg"
+
+
+def cautions(found: Iterable[Caution]) -> list[Look]:
+    """What to look at twice, in the reader's language."""
+    looks = []
+    for caution in found:
+        icon, tone, says = CAUTIONS[caution.code]
+        looks.append(Look(icon, tone, str(says) % {"number": caution.number}, tone != "plain"))
+    return looks
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,20 +26,106 @@
     return digits;
   };
 
+  const PAUSE_MS = 700; // how long numbers of other countries are is known to the server: it is asked when typing pauses
   let shown = "";
+  let pausing;
   const offers = () => document.getElementById("offers");
   const number = document.getElementById("number");
+  const country = document.getElementById("country");
+  const isHome = () => !country || country.value === "CN";
+  const ask = (digits) => {
+    if (digits === shown) return;
+    shown = digits;
+    const operator = document.getElementById("operator");
+    const guessed = document.querySelector("[name=guessed]");
+    if (operator) operator.value = guessed?.value ?? ""; // what was chosen was chosen for the number of before
+    offers()?.dispatchEvent(new Event("refill:ask"));
+  };
   if (number) {
     shown = read(number.value);
     number.addEventListener("input", (event) => {
       if (event.isComposing) return;
-      const digits = regroup(number);
-      if (digits !== shown && /^1[0-9]{10}$/.test(digits)) {
-        shown = digits;
-        offers()?.dispatchEvent(new Event("refill:ask"));
+      clearTimeout(pausing);
+      const plain = number.value.normalize("NFKC").replace(/[^0-9+]/g, "");
+      if (isHome() && !plain.startsWith("+")) {
+        const digits = regroup(number);
+        if (/^1[0-9]{10}$/.test(digits)) ask(digits);
+      } else if (plain.length >= 6) {
+        pausing = setTimeout(() => ask(plain), PAUSE_MS);
       }
     });
     number.addEventListener("compositionend", () => number.dispatchEvent(new Event("input")));
+  }
+
+  // Two hundred countries are searched, not scrolled; without scripts there are those where we sell, and the code typed.
+  const picker = document.getElementById("country-picker");
+  if (country && picker?.showModal) {
+    const button = document.getElementById("country-button");
+    const search = document.getElementById("country-search");
+    const list = document.getElementById("country-list");
+    const none = document.getElementById("country-none");
+    const label = document.querySelector("label[for=country]").textContent;
+    const face = (option) => option.textContent.trim();
+    const show = () => {
+      const option = country.selectedOptions[0];
+      const [flag] = face(option).split(" ");
+      button.textContent = `${flag} ${face(option).split(" ").pop()}`;
+      button.setAttribute("aria-label", `${label}: ${face(option)}`);
+    };
+    let rows = [];
+    const filter = () => {
+      const wanted = search.value.normalize("NFKC").toLowerCase().trim();
+      for (const { row, found } of rows) row.hidden = !found.includes(wanted);
+      none.hidden = !rows.length || rows.some(({ row }) => !row.hidden);
+    };
+    const fill = async () => {
+      if (rows.length) return;
+      const answer = await fetch(picker.dataset.list);
+      if (!answer.ok) return;
+      list.innerHTML = await answer.text();
+      rows = [...list.children].map((row) => {
+        const pick = row.firstElementChild;
+        return { row, pick, found: `${face(pick)} ${pick.dataset.also} ${pick.value}`.toLowerCase() };
+      });
+    };
+    const choose = (pick) => {
+      if (![...country.options].some((option) => option.value === pick.value))
+        country.add(new Option(face(pick), pick.value));
+      country.value = pick.value;
+      country.dispatchEvent(new Event("change", { bubbles: true }));
+      picker.close();
+      number.focus();
+    };
+    country.hidden = true;
+    button.hidden = false;
+    show();
+    button.addEventListener("click", async () => {
+      search.value = "";
+      picker.showModal();
+      search.focus();
+      await fill().catch(() => {}); // no network just now: the next press tries again
+      filter();
+      for (const { pick } of rows) pick.toggleAttribute("aria-current", pick.value === country.value);
+    });
+    search.addEventListener("input", filter);
+    search.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
+      event.preventDefault();
+      const first = rows.find(({ row }) => !row.hidden);
+      if (first) choose(first.pick);
+    });
+    list.addEventListener("click", (event) => {
+      const pick = event.target.closest("button");
+      if (pick) choose(pick);
+    });
+    picker.addEventListener("click", (event) => {
+      if (event.target === picker || event.target.closest("[data-close]")) picker.close();
+    });
+    country.addEventListener("change", () => {
+      show();
+      shown = "";
+      number.dispatchEvent(new Event("input"));
+    });
   }
 
   // 0123 4567 8901 2345: a PIN in the groups in which it is printed; a code may have letters.
