@@ -153,6 +153,48 @@ ADVICE = {
             "如果是同一件事，请按原样发送；如果是新的事，请起新的名字。",
         ),
     ),
+    "number_not_served": Advice(
+        "这个号码暂不能充值",
+        Words(
+            "We do not top this number up for you at present. Nothing was taken.",
+            "我们目前不给这个号码充值。没有扣款。",
+        ),
+        Words(
+            "Sending it again changes nothing. Ask our support, with the number and the time.",
+            "重发没有用。请联系客服，并告知号码和时间。",
+        ),
+    ),
+    "limit_reached": Advice(
+        "已达到限额",
+        Words(
+            "As many top-ups, or as much, as is allowed for this number, or for you, in an hour, a day, a week or a month. "
+            "Nothing was taken.",
+            "这个号码或你的账户在一小时、一天、一周或一个月内的充值次数或金额已达上限。没有扣款。",
+        ),
+        Words(
+            "`detail` says when it is possible again; then send the very same request.",
+            "`detail` 里写了什么时候可以再充；到时把同一个请求再发一遍。",
+        ),
+    ),
+    "quote_over": Advice(
+        "报价已失效",
+        Words(
+            "The quote expired, or a top-up was placed with it before. Nothing was taken.",
+            "报价过期了，或者已经用它充过一次。没有扣款。",
+        ),
+        Words("Ask for a new one with `POST /v1/quotes`.", "请用 `POST /v1/quotes` 重新询价。"),
+    ),
+    "quote_misfit": Advice(
+        "报价与这笔充值不符",
+        Words(
+            "The quote is for another number, operator, product or amount. Nothing was taken.",
+            "报价针对的是另一个号码、运营商、商品或金额。没有扣款。",
+        ),
+        Words(
+            "`detail` says which. Ask for a quote of this top-up, or leave `quote` out.",
+            "`detail` 里写了是哪一项。请为这笔充值重新询价，或者不写 `quote`。",
+        ),
+    ),
     "price_too_high": Advice(
         "价格高于你的上限",
         Words("Our price is above `max_price`. Nothing was taken.", "我们的价格高于 `max_price`。没有扣款。"),

@@ -7,6 +7,7 @@ from refill.channels.machines.limits import TooMany
 from refill.channels.machines.operation import Answer, Operation, Words
 from refill.channels.partner_api.lists import list_operations
 from refill.channels.partner_api.look import look_operations
+from refill.channels.partner_api.quotes import quote_operations
 from refill.channels.partner_api.topups import BadKey, Bulk, BulkAsk, CardNumber, NoName, TopUp, TopUpAsk, TopUps
 from refill.channels.partner_api.uploads import upload_operations
 from refill.channels.partner_api.webhooks import webhook_operations
@@ -15,9 +16,13 @@ from refill.errors import (
     NotANumber,
     NotEnough,
     NotForSale,
+    NotFound,
     OtherContent,
     PriceTooHigh,
 )
+from refill.numbers.lists import NumberNotServed
+from refill.topup.limits import LimitReached
+from refill.topup.quotes import QuoteMisfit, QuoteOver
 from refill.topup.trade import Trade
 
 IDEMPOTENCY = {
@@ -32,6 +37,7 @@ REPLAYED = {
         "如果以前已经下过这一单，值为 `true`。",
     )
 }
+GUARDS = (NumberNotServed, LimitReached, NotFound, QuoteMisfit, QuoteOver)
 NUMBER = "+8619912345678"  # of the demonstration's own network
 
 
@@ -62,7 +68,7 @@ def hot_operations() -> list[Operation]:
             ),
             body=TopUpAsk,
             headers=IDEMPOTENCY,
-            errors=(*refusals, NotForSale, PriceTooHigh, NotEnough, OtherContent),
+            errors=(*refusals, NotForSale, PriceTooHigh, NotEnough, OtherContent, *GUARDS),
             example={"body": {"msisdn": NUMBER, "amount": "50.00", "currency": "CNY", "reference": "order-1"}},
         ),
         Operation(
@@ -96,6 +102,7 @@ def operations(trade: Trade, topups: TopUps) -> Sequence[Operation]:
     """Every operation, in the order in which the pages show them."""
     found = [
         *hot_operations(),
+        *quote_operations(trade),
         *list_operations(trade),
         *look_operations(trade),
         *webhook_operations(trade),

@@ -17,7 +17,7 @@ from refill.channels.machines.keys import needs, partner_of
 from refill.channels.machines.lane import Headers, Reply
 from refill.channels.machines.limits import TokenBuckets
 from refill.channels.machines.problem import Problem, problem_of
-from refill.errors import BadInput, RefillError
+from refill.errors import BadInput, NotFound, RefillError
 from refill.money import Money, amount
 from refill.numbers import Msisdn, fast_msisdn, msisdn, names_a_card, number_id
 from refill.topup import Ask, BulkKey, Order, flow
@@ -31,6 +31,7 @@ SCOPE = "topup"
 _VISIBLE = re.compile(r"[!-~]{1,255}")  # RFC 9110 calls these visible; a space at an end would be lost on the way
 _REFERENCE = re.compile(r"[ -~]{1,128}")
 _WORD = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_QUOTE = re.compile(r"qu_[0-9a-z]{24}")
 _JSON = (b"content-type", b"application/json")
 _REPLAYED = (b"idempotent-replayed", b"true")
 _given = msgspec.UNSET
@@ -58,7 +59,7 @@ class CardNumber(BadInput):
 
 
 class TopUpAsk(msgspec.Struct, forbid_unknown_fields=True):
-    """The body of POST /v1/topups: all strings; `reference`, `operator`, `product` and `max_price` may be left out."""
+    """The body of POST /v1/topups: all strings; all but the first three fields may be left out."""
 
     msisdn: str
     amount: str
@@ -67,6 +68,7 @@ class TopUpAsk(msgspec.Struct, forbid_unknown_fields=True):
     operator: Optional = _given
     product: Optional = _given
     max_price: Optional = _given
+    quote: Optional = _given
 
     def fields(self) -> int:
         """How many fields were given."""
@@ -76,6 +78,7 @@ class TopUpAsk(msgspec.Struct, forbid_unknown_fields=True):
             + (self.operator is not _given)
             + (self.product is not _given)
             + (self.max_price is not _given)
+            + (self.quote is not _given)
         )
 
 
@@ -250,11 +253,14 @@ class TopUps:
             raise NoName("Send an Idempotency-Key or a reference: it makes asking twice one top-up.")
         operator = product = max_price = None
         if asked.operator is not _given:
-            operator = _word("operator", asked.operator)
+            operator = word("operator", asked.operator)
         if asked.product is not _given:
-            product = _word("product", asked.product)
+            product = word("product", asked.product)
         if asked.max_price is not _given:
             max_price = _amount(asked.max_price, key.currency)
+        quote = None if asked.quote is _given else asked.quote
+        if quote is not None and _QUOTE.fullmatch(quote) is None:
+            raise NotFound("There is no quote with that id.")
         index = number_id(self._trade.vault, number)
         return Ask(
             id=flow.new_order_id(self._trade, index),
@@ -270,6 +276,7 @@ class TopUps:
             max_price=max_price,
             commission_bp=key.commission_bp,
             bulk=bulk,
+            quote=quote,
         )
 
 
@@ -311,7 +318,8 @@ def _text(money: Money) -> str:
     return money.text()
 
 
-def _word(field: str, value: str | msgspec.UnsetType) -> str:
+def word(field: str, value: str | msgspec.UnsetType) -> str:
+    """Reads a name of ours that a partner sent back. Raises BadInput."""
     if not isinstance(value, str) or _WORD.fullmatch(value) is None:
         raise BadInput(f'The field "{field}" is a name of ours, such as GET /v1/operators lists.')
     _no_card(field, value)

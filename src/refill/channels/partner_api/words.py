@@ -13,6 +13,7 @@ MSISDN = {"pattern": r"^\+?[0-9]+([ \-][0-9]+)*$", "maxLength": 24}
 WORD = {"pattern": r"^[a-z0-9][a-z0-9_.\-]{0,63}$"}
 REFERENCE = {"pattern": "^[ -~]{1,128}$"}
 TOP_UP_ID = {"pattern": "^tu_[0-9a-z]{24}$"}
+QUOTE_ID = {"pattern": "^qu_[0-9a-z]{24}$"}
 PRINTABLE = {"pattern": "^[^\\u0000]*$"}
 
 
@@ -54,6 +55,25 @@ FIELDS: Fields = {
     "product": _said("The product, as GET /v1/products names it.", "商品，名称见 GET /v1/products。"),
     "TopUpAsk.product": _said("One product and no other.", "只要这一种商品。", **WORD),
     "max_price": _said("Refuse when the price is above this.", "价格高于它就拒绝。", **AMOUNT),
+    "TopUpAsk.quote": _said(
+        "A quote of POST /v1/quotes: its price counts. One top-up uses one.",
+        "POST /v1/quotes 给的报价编号，按它的价格充。一个报价只能用一次。",
+        **QUOTE_ID,
+    ),
+    "Quote.quote": _said("The id of the quote: qu_…", "报价的编号：qu_…", **QUOTE_ID),
+    "QuoteAsk.msisdn": _said(
+        "The number that the quote is for; left out: any number of the operator.",
+        "报价所针对的号码；不写就对该运营商的任何号码有效。",
+        **MSISDN,
+    ),
+    "QuoteAsk.amount": _said("What the phone shall get.", "到账金额。", **AMOUNT),
+    "QuoteAsk.operator": _said("The operator; needed without a number.", "运营商；没有写号码时必须写。", **WORD),
+    "lasts_s": _said(
+        "How long the price shall hold, in seconds: at most a day; ten minutes if left out.",
+        "价格保持多久，以秒计：最多一天；不写就是十分钟。",
+        pattern="^[0-9]{1,5}$",
+    ),
+    "Quote.expires_at": _said("The price holds until just before this moment.", "在这个时刻之前价格有效。"),
     "topups": _said("The top-ups.", "这些充值。"),
     # a top-up
     "id": _said("Our id.", "我们的编号。"),
