@@ -386,7 +386,7 @@ async def work(house: House, stop: asyncio.Event) -> None:
 
 async def work_files(house: House, stop: asyncio.Event) -> None:
     """Takes parts of uploaded files until told to stop."""
-    await _work_off(uploads.Worker(house.trade).tick, stop)
+    await asyncio.gather(*(_work_off(uploads.Worker(house.trade).tick, stop) for _ in range(uploads.LANES)))
 
 
 async def _work_off(tick: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:

@@ -122,7 +122,7 @@ async def test_who_dies_between_the_sale_and_its_result_sells_nothing_twice(
     with monkeypatch.context() as dying:
         dying.setattr("refill.uploads.work.finish", killed)
         with pytest.raises(asyncio.CancelledError):
-            await uploads.Worker(api.shop.trade, lanes=1).tick()
+            await uploads.Worker(api.shop.trade).tick()
     assert await api.float_() == "970.12"  # a part was sold, and nobody knows
     await worked_off(api)
     assert (await api.get(f"/v1/topups/csv/{id_}")).json()["accepted"] == 4  # its lease holds

@@ -1,10 +1,11 @@
-"""The benches: `single`, `bulk`, `growth`, `reconcile` and `vouchers`, each a ratio against a reference of the same run."""
+"""The benches, such as `single`, `bulk` and `bulk-csv`: each a ratio against a reference of the same run."""
 
 import asyncio
 import itertools
 import json as json_
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from refill.app import House, opened
-from refill.bench import preload, seed
+from refill.bench import files, preload, seed
 from refill.bench.leg import Load, Outcome
 from refill.bench.stage import BENCHMARKS, Serving, Stage
 from refill.db import Pool
@@ -26,6 +27,7 @@ T = TypeVar("T")
 LEG_S = 10.0
 ROWS = 1_000  # of a bulk
 BULK_CONNECTIONS = 4
+FILE_ROWS = 100_000
 YOUNG = 10_000
 GROWN = 1_000_000
 
@@ -131,6 +133,21 @@ def bulk(bench: "Bench") -> Figure:
     )
 
 
+def bulk_csv(bench: "Bench") -> Figure:
+    """A file of 10^5 top-ups (or --orders) until the last is delivered: against bulks of a thousand on the same server.
+
+    Then the same once more, the server killed half-way and started again: every row is sold once.
+    """
+    rows = min(bench.orders, FILE_ROWS)
+    with bench.serving("working") as server:
+        sent = bench.leg("refill, bulks of 1,000", server, bench.bulk_load())
+        whole = bench.file(server, rows)
+    killed = bench.killed_file(rows)
+    per_s = rows / whole.seconds
+    more = {"seconds": whole.seconds, "upload_s": whole.upload_s, "seconds_with_a_kill": killed.seconds, "rows": rows}
+    return Figure("bulk-csv", per_s, "top-ups/s", sent.per_s, per_s / sent.per_s, more)
+
+
 def growth(bench: "Bench") -> Figure:
     """Single top-ups after 10^6 orders over 400 days (or --orders), against the same after 10^4."""
     young = _at_age(bench, YOUNG, "refill, 10^4 orders")
@@ -175,6 +192,7 @@ def vouchers(bench: "Bench") -> Figure:
 BENCHES: dict[str, Callable[["Bench"], Figure]] = {
     "single": single,
     "bulk": bulk,
+    "bulk-csv": bulk_csv,
     "growth": growth,
     "reconcile": reconcile,
     "vouchers": vouchers,
@@ -213,10 +231,37 @@ class Bench:
         _, bearer = self._open_market()
         return Load("bulk", 0, BULK_CONNECTIONS, LEG_S, bearer, seed.NUMBERS, next(self._seeds), 60, rows=ROWS)
 
-    def serving(self) -> Any:
+    def serving(self, kind: str = "refill") -> Any:
         """Our own server on the market."""
         self._open_market()
-        return self._stage.serving("refill")
+        return self._stage.serving(kind)
+
+    def file(self, server: Serving, rows: int) -> files.Sent:
+        """A file of so many rows, from its first byte to its last top-up."""
+        _, bearer = self._open_market()
+        told = files.send(server.port, bearer, files.written(rows, next(self._seeds)))
+        told = files.wait(server.port, bearer, told)
+        self._told(f"a file of {rows:,}", told, rows)
+        return told
+
+    def killed_file(self, rows: int) -> files.Sent:
+        """The same with a server that is killed half-way and started again. Raises BenchError for a row sold twice."""
+        partner_id, bearer = self._open_market()
+        before = self._in_house(lambda house: files.sold(house, partner_id))
+        with self.serving("working") as server:
+            told = files.send(server.port, bearer, files.written(rows, next(self._seeds)))
+            told = files.wait(server.port, bearer, told, until=rows // 2)
+            os.kill(server.pid, signal.SIGKILL)
+        with self.serving("working") as server:
+            told = files.wait(server.port, bearer, told)
+        self._told(f"a file of {rows:,}, killed half-way", told, rows)
+        after = self._in_house(lambda house: files.sold(house, partner_id))
+        if told.accepted != rows or after - before != rows * files.FACE.minor:
+            raise BenchError(f"{told.accepted:,} of {rows:,} rows were accepted, and {after - before:,} were taken.")
+        return told
+
+    def _told(self, title: str, told: files.Sent, rows: int) -> None:
+        self._console.print(f"{title:32} {rows / told.seconds:10,.0f}/s   {told.seconds:.1f} s", highlight=False)
 
     def leg(self, title: str, server: Serving, load: Load) -> Outcome:
         """One measured leg, told on the console as it ends."""

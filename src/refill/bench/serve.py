@@ -50,8 +50,8 @@ def when_the_bench_ends(end: Callable[[], object]) -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-async def serve_refill() -> None:
-    """The product, as `refill serve --doors machines` serves it."""
+async def serve_refill(*, working: bool = False) -> None:
+    """The product, as `refill serve --doors machines` serves it; `working`: with `refill work` on files beside it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     ours = replace(settings(), port=port)
@@ -63,7 +63,9 @@ async def serve_refill() -> None:
     async def ready() -> None:
         print(port, flush=True)
 
-    async with app.opened(ours, os.environ["BENCH_DSN"]) as house:
+    async with app.opened(ours, os.environ["BENCH_DSN"]) as house, asyncio.TaskGroup() as group:
+        if working:
+            group.create_task(app.work_files(house, stop))
         await app.serve(house, stop, ready())
 
 
@@ -99,7 +101,7 @@ async def serve(reference: Any) -> None:
 
 
 def main() -> None:
-    """KIND is refill, echo or naive."""
+    """KIND is refill, working, echo or naive."""
     kind = sys.argv[1]
     if "BENCH_CORE" in os.environ:
         os.sched_setaffinity(0, {int(os.environ["BENCH_CORE"])})
@@ -107,6 +109,8 @@ def main() -> None:
         match kind:
             case "refill":
                 runner.run(serve_refill())
+            case "working":
+                runner.run(serve_refill(working=True))
             case "echo":
                 runner.run(serve(echo))
             case "naive":

@@ -14,9 +14,10 @@ from refill.uploads.book import (
     progress,
     take,
 )
-from refill.uploads.work import Worker, refused_row
+from refill.uploads.work import LANES, Worker, refused_row
 
 __all__ = [
+    "LANES",
     "PART_ROWS",
     "Done",
     "NotReady",

@@ -113,9 +113,9 @@ PARTS = Statement("""
 """)
 
 CLAIM = Statement("""
-    -- Parts whose time has come, each to one worker; the new due time is the lease: behind it another may take over
+    -- A part whose time has come, to one worker; the new due time is the lease: behind it another may take over
     WITH rang AS (
-      SELECT job, n FROM uploads_part WHERE due <= :now ORDER BY due, job, n LIMIT :most FOR UPDATE SKIP LOCKED)
+      SELECT job, n FROM uploads_part WHERE due <= :now ORDER BY due, job, n LIMIT 1 FOR UPDATE SKIP LOCKED)
     UPDATE uploads_part p SET due = :lease FROM rang WHERE p.job = rang.job AND p.n = rang.n
     RETURNING p.job, p.n, p.body
 """)
@@ -205,10 +205,13 @@ async def part(tx: Tx, vault: Vault, id_: str, n: int) -> tuple[Part, Result]:
     return _part(vault.unseal(KIND, f"{id_}.{n}", row[0])), _result(row[1])
 
 
-async def claim(tx: Tx, vault: Vault, now: datetime, lease: datetime, most: int) -> list[Claimed]:
-    """Parts to work on; nobody else gets them before `lease`."""
-    rows = await tx.rows(CLAIM, now=now, lease=lease, most=most)
-    return [Claimed(job, n, _part(vault.unseal(KIND, f"{job}.{n}", body))) for job, n, body in rows]
+async def claim(tx: Tx, vault: Vault, now: datetime, lease: datetime) -> Claimed | None:
+    """A part to work on; nobody else gets it before `lease`. None: there is nothing to do."""
+    row = await tx.row(CLAIM, now=now, lease=lease)
+    if row is None:
+        return None
+    job, n, body = row
+    return Claimed(job, n, _part(vault.unseal(KIND, f"{job}.{n}", body)))
 
 
 async def later(tx: Tx, claimed: Claimed, due: datetime) -> None:

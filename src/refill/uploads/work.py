@@ -4,7 +4,6 @@ A worker may die anywhere. The part that it held comes back when its lease ends,
 file and the line: what was placed is found, not placed again.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
@@ -16,7 +15,8 @@ from refill.uploads.book import Claimed, Done, RefusedRow, Result, claim, finish
 
 LEASE = timedelta(seconds=30)
 SOON = timedelta(seconds=2)
-LANES = 2  # parts under way at once: one commits while the other is decided
+LANES = 2  # workers in one process: one commits while the other decides
+PARTS_A_TICK = 8  # before it is asked whether to stop
 
 log = structlog.get_logger()
 
@@ -32,20 +32,23 @@ class Broken(RefillError):
 
 
 class Worker:
-    """Works files off; any number of workers may run beside each other."""
+    """Works files off; any number of workers may run beside each other, LANES of them in one process."""
 
-    def __init__(self, trade: Trade, *, lanes: int = LANES, lease: timedelta = LEASE) -> None:
+    def __init__(self, trade: Trade, *, lease: timedelta = LEASE) -> None:
         self._trade = trade
-        self._lanes = lanes
         self._lease = lease
 
-    async def tick(self) -> int:
-        """Works on as many parts as it has lanes; returns how many there were."""
+    async def tick(self, most: int = PARTS_A_TICK) -> int:
+        """Works on parts that are due, one after the other; returns how many there were."""
         world, vault = self._trade.world, self._trade.vault
-        now = world.db_now()
-        parts = await self._trade.db.transaction(lambda tx: claim(tx, vault, now, now + self._lease, self._lanes))
-        await asyncio.gather(*map(self._work_on, parts))
-        return len(parts)
+        for n in range(most):
+            now = world.db_now()
+            lease = now + self._lease
+            found = await self._trade.db.transaction(lambda tx: claim(tx, vault, now, lease))  # noqa: B023 awaited at once
+            if found is None:
+                return n
+            await self._work_on(found)
+        return most
 
     async def _work_on(self, claimed: Claimed) -> None:
         trade, part = self._trade, claimed.part

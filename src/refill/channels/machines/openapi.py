@@ -200,9 +200,17 @@ def _responses(operation: Operation) -> dict[str, Any]:
         schema: dict[str, Any] = (
             {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {"type": "string"}
         )
-        told[str(status)] = {"description": answer.says.en, "content": {answer.form: {"schema": schema}}}
+        told[str(status)] = {"description": answer.says.en}
+        if status == 204:
+            continue
+        told[str(status)]["content"] = {answer.form: {"schema": schema}}
         if answer.or_form is not None:
             told[str(status)]["content"][answer.or_form] = {"schema": {"type": "string"}}
+        if operation.leads and 200 <= status < 300:
+            told[str(status)]["links"] = {
+                name: {"operationId": name, "parameters": dict(parameters)}
+                for name, parameters in operation.leads.items()
+            }
         if answer.headers:
             told[str(status)]["headers"] = {
                 name: {"description": says.en, "schema": {"type": "string"}} for name, says in answer.headers.items()

@@ -2,13 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from refill.accounts import KeyRing, PartnerKey
 from refill.channels.machines.body import WrongForm, body_of
@@ -83,16 +86,33 @@ class Operation:
     headers: Mapping[str, Words] = field(default_factory=dict)
     errors: Sequence[type[RefillError]] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
+    leads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # OpenAPI's links: operation, its parameters
     kept: bool = False  # the answer changes seldom: it gets an ETag, and who has it already hears 304
 
 
 def routes_of(operations: Iterable[Operation], keyring: KeyRing) -> list[BaseRoute]:
-    """The Starlette routes of all that are not hot."""
-    return [
-        Route(each.path, _endpoint(each, keyring), methods=[each.method])
-        for each in operations
-        if each.handle is not None
-    ]
+    """A route for every address; addresses without braces come first, so that none is taken for somebody's id."""
+    by_path: dict[str, list[Operation]] = {}
+    for operation in operations:
+        by_path.setdefault(operation.path, []).append(operation)
+    return [Route(path, Address(by_path[path], keyring)) for path in sorted(by_path, key=lambda path: "{" in path)]
+
+
+class Address:
+    """All that may be asked at one address; any other method hears 405 and which ones there are (RFC 9110 §15.5.6)."""
+
+    def __init__(self, operations: Sequence[Operation], keyring: KeyRing) -> None:
+        self._endpoints = {each.method: _endpoint(each, keyring) for each in operations if each.handle is not None}
+        if "GET" in self._endpoints:
+            self._endpoints["HEAD"] = self._endpoints["GET"]
+        self._allow = ", ".join(sorted({each.method for each in operations} | set(self._endpoints)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None:
+            raise HTTPException(405, headers={"Allow": self._allow})
+        response = await endpoint(Request(scope, receive))
+        await response(scope, receive, send)
 
 
 def json_of(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -147,9 +167,14 @@ def _query(shape: type[msgspec.Struct] | None, request: Request) -> Any:
     if shape is None:
         return None
     try:
-        return msgspec.convert(given, shape, strict=False)
+        asked = msgspec.convert(given, shape, strict=False)
     except msgspec.ValidationError as wrong:
         raise BadInput(_wrong_query(str(wrong), given)) from None
+    for each in msgspec.structs.fields(shape):  # what would be taken for nothing, or for seconds since 1970
+        name, value = each.encode_name, getattr(asked, each.name)
+        if name in given and (value is None or (isinstance(value, datetime) and "T" not in given[name].upper())):
+            raise BadInput(_wrong_query(f"{'datetime ' if value is not None else ''}`$.{name}`", given))
+    return asked
 
 
 def _wrong_query(said: str, given: Mapping[str, str]) -> str:

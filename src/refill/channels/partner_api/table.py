@@ -68,6 +68,7 @@ def hot_operations() -> list[Operation]:
             ),
             body=TopUpAsk,
             headers=IDEMPOTENCY,
+            leads={"getTopup": {"id": "$response.body#/id"}},
             errors=(*refusals, NotForSale, PriceTooHigh, NotEnough, OtherContent, *GUARDS),
             example={"body": {"msisdn": NUMBER, "amount": "50.00", "currency": "CNY", "reference": "order-1"}},
         ),

@@ -62,7 +62,9 @@ class Uploads:
             id_ = uploads.new_upload_id(self._trade.world, owner)
 
             def ask_of(row: TopUpAsk, line: int) -> Ask:
-                return self._topups.ask(call.key, owner, row, f"{id_} file {line}")
+                # Its reference names a row already; no header can hold the spaces of the other name.
+                named = None if row.reference is not msgspec.UNSET else f"{id_} file {line}"
+                return self._topups.ask(call.key, owner, row, named)
 
             sheet = Sheet(ask_of)
             await self._read(call, sheet)
@@ -218,6 +220,7 @@ def upload_operations(trade: Trade, topups: TopUps) -> list[Operation]:
             headers={
                 "Idempotency-Key": Words("Your name for this file.", "你给这个文件起的名字。"),
             },
+            leads={"getUpload": {"id": "$response.body#/id"}, "getUploadResult": {"id": "$response.body#/id"}},
             errors=(BadFile, BadKey, OtherContent, TooLarge),
             example={
                 "body": "msisdn,amount,currency,reference\n+8619912345678,10.00,CNY,row-1\n12345,10.00,CNY,row-2\n"

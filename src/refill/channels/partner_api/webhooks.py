@@ -13,7 +13,7 @@ from refill.channels.machines.operation import Answer, Call, Handle, Operation, 
 from refill.channels.partner_api.topups import shown
 from refill.db import Tx
 from refill.egress import WrongUrl
-from refill.errors import BadInput, NotFound
+from refill.errors import BadInput, NotAnAmount, NotFound
 from refill.money import amount
 from refill.notify import EndpointExists, Note, Render, TooManyEndpoints
 from refill.outcome import Done
@@ -388,7 +388,7 @@ def webhook_operations(trade: Trade) -> list[Operation]:
                 "发生的事会推送到这个地址，按 Standard Webhooks 规范签名。登记后头十秒里发生的事可能不会推送。",
             ),
             body=WebhookAsk,
-            errors=(WrongUrl, TooManyEndpoints, EndpointExists),
+            errors=(WrongUrl, TooManyEndpoints, EndpointExists, NotAnAmount),
             example={"body": {"url": EXAMPLE_URL, "events": ["topup.succeeded", "topup.failed"]}},
         ),
         operation(
@@ -419,7 +419,7 @@ def webhook_operations(trade: Trade) -> list[Operation]:
                 "重新启用后，停用期间发生的事会补推，最多三十天。",
             ),
             body=WebhookChange,
-            errors=(WrongUrl,),
+            errors=(WrongUrl, NotAnAmount),
             example={"body": {"enabled": True}},
         ),
         operation(

@@ -250,3 +250,76 @@ FIELDS: Fields = {
     # headers
     "Idempotency-Key": _said("", "", pattern="^[!-~]{1,255}$"),
 }
+
+GROUPS = {
+    "topups": Words("Top-ups", "充值"),
+    "files": Words("Files of top-ups", "批量文件"),
+    "catalogue": Words("What is on sale", "在售商品"),
+    "numbers": Words("Numbers", "号码"),
+    "account": Words("Your float", "预付款"),
+    "vouchers": Words("Vouchers", "充值卡"),
+    "webhooks": Words("Webhooks", "事件推送"),
+}
+
+PAGE = {
+    "title": Words("For developers", "开发者文档"),
+    "lead": Words(
+        "Sell top-ups of mobile phones from a prepaid float. Every example on this page runs, against this very server.",
+        "用预付款销售手机充值。本页的每个例子都可以直接在这台服务器上运行。",
+    ),
+    "skip": Words("Skip to the content", "跳到正文"),
+    "other": Words("English", "中文"),
+    "contents": Words("Contents", "目录"),
+    "key": Words("Your key, to run the examples", "你的密钥（运行例子时使用）"),
+    "key_kept": Words(
+        "It stays in this page and is forgotten when you leave. Runs are real: a top-up takes real money from your float.",
+        "密钥只留在本页里，离开页面就忘掉。运行是真的：充值会真的从你的预付款里扣钱。",
+    ),
+    "needs_key": Words("Paste your key at the top of the page first.", "请先在页面上方粘贴你的密钥。"),
+    "no_answer": Words(
+        "No answer came. Send it again: the same name is the same top-up.",
+        "没有收到回答。请再发一次：同一个名字就是同一笔充值。",
+    ),
+    "rules": Words("What always holds", "通用约定"),
+    "rule_once": Words(
+        "Everything that costs money has a name of yours, `reference` or `Idempotency-Key`. The same name with the same "
+        "content answers the first result, for ever; with other content it is refused.",
+        "凡是花钱的请求都有你起的名字：`reference` 或 `Idempotency-Key`。同名同内容，永远得到第一次的结果；内容不同会被拒绝。",
+    ),
+    "rule_certainty": Words(
+        "What we do not know, we say: `certainty` is `unknown` while an operator has not told. Never sell it again under "
+        "another name; ask, or wait for a webhook.",
+        "不知道的事我们会直说：运营商没有答复时，`certainty` 是 `unknown`。请不要换个名字重新充，而是再查询，或等待事件推送。",
+    ),
+    "rule_pages": Words(
+        "Lists come in pages, the latest first. Send `next` back as `cursor`; null says that there is no more.",
+        "列表分页返回，最近的在前。把 `next` 作为 `cursor` 发回来就是下一页；null 表示没有了。",
+    ),
+    "rule_refused": Words(
+        "A refusal is `application/problem+json`. Decide by its `code`; its `type` is a page here that says what to do. "
+        "`429` and `503` carry `Retry-After`.",
+        "拒绝的回答是 `application/problem+json`。请按 `code` 判断；`type` 是说明怎么办的网页。`429`、`503` 带 `Retry-After`。",
+    ),
+    "rule_forms": Words(
+        'Amounts are strings, `"50.00"` with `"CNY"`; times are UTC; numbers carry their country code. Every answer carries '
+        "`X-Request-Id`, yours if you sent one; quick top-ups leave it out.",
+        '金额是字符串，如 `"50.00"` 和 `"CNY"`；时间是 UTC；号码带国家码。除下单外，回答都带 `X-Request-Id`，你发了就用你的。',
+    ),
+    "scope": Words("Scope:", "所需权限："),
+    "given": Words("What you send", "发送"),
+    "header": Words("header", "请求头"),
+    "must": Words("required", "必填"),
+    "list": Words("list", "列表"),
+    "answers": Words("What you get", "得到"),
+    "refusals": Words("What may be refused", "可能被拒绝的原因"),
+    "examples": Words("Example", "示例"),
+    "try": Words("Run it here", "在这里运行"),
+    "body": Words("Body", "请求体"),
+    "run": Words("Run", "运行"),
+    "codes": Words("All codes of refusals", "全部错误代码"),
+    "cause": Words("What happened", "发生了什么"),
+    "next": Words("What to do next", "接下来怎么办"),
+    "again": Words("The very same request may succeed later.", "同一个请求以后再发可能会成功。"),
+    "not_again": Words("The very same request will be refused again.", "同一个请求再发还是会被拒绝。"),
+    "back": Words("All codes", "全部代码"),
+}
