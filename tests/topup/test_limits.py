@@ -373,3 +373,18 @@ async def test_a_limit_is_known_to_a_process_that_starts(pool: Pool, shop: Shop)
     (known,) = other.limits
     assert known == shop.trade.guard.limits[0]
     assert (known.id, known.per, known.most, known.payer) == (id_, ("payer", "operator"), money("8.00 EUR"), "guest:x")
+
+
+async def test_a_limit_is_told_in_a_line(shop: Shop) -> None:
+    await limit(shop, most_count=10, most=money("80.00 EUR"), supplier="northtel", channel="portal")
+    (one,) = shop.trade.guard.limits
+    assert limits.told(one) == (
+        "10 top-ups and 80.00 EUR a day (Asia/Shanghai) per number, for supplier northtel, channel portal"
+    )
+    assert limits.fullest(one, 7, 4500) == "7 top-ups, 45.00 EUR"
+    only = replace(one, per=(), period="hour", most=None, supplier=None, channel=None)
+    assert limits.told(only) == "10 top-ups an hour (Asia/Shanghai) together"
+    assert (
+        limits.told(replace(only, most=money("1 CNY"), most_count=None)) == "1.00 CNY an hour (Asia/Shanghai) together"
+    )
+    assert limits.fullest(only, 0, 0) == "0 top-ups"

@@ -29,6 +29,11 @@ COMMANDS = {
     },
     "cards": {"cards": "SIM cards of our own network."},
     "vouchers": {"vouchers": "Scratch cards: made, sold, withdrawn."},
+    "guards": {
+        "numbers": "Numbers that are refused, or always served.",
+        "limits": "How many top-ups, and how much, in an hour, day, week or month.",
+        "rates": "Exchange rates of suppliers that bill in another currency.",
+    },
     "stock": {"stock": "Operators' PINs in our own stock: imported, confirmed, counted, watched."},
     "proof": {
         "simulate": "Seeded days of the shipped engine, with planted faults and bugs.",

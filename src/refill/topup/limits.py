@@ -400,3 +400,24 @@ async def in_force(tx: Tx, now: datetime) -> list[tuple[Limit, int, int]]:
     sinces = [limit.since(now) for limit in limits]
     used = {row[0]: row[1:] for row in await tx.rows(FULLEST, limits=[limit.id for limit in limits], sinces=sinces)}
     return [(limit, *used.get(limit.id, (0, 0))) for limit in limits]
+
+
+# ------------------------------------------------------------------ telling them
+
+
+def told(limit: Limit) -> str:
+    """A limit in a line: "10 top-ups and 80.00 EUR a day (Asia/Shanghai) per number, for supplier dtone"."""
+    most = [f"{limit.most_count} top-ups"] if limit.most_count is not None else []
+    most += [str(limit.most)] if limit.most is not None else []
+    per = f" per {' and '.join(limit.per)}" if limit.per else " together"
+    names = ("operator", "product", "supplier", "channel", "payer")
+    whom = ", ".join(f"{name} {getattr(limit, name)}" for name in names if getattr(limit, name))
+    return f"{' and '.join(most)} {_EACH[limit.period]} ({limit.zone}){per}{f', for {whom}' if whom else ''}"
+
+
+def fullest(limit: Limit, count: int, minor: int) -> str:
+    """How full its fullest count is: "7 top-ups, 45.00 EUR"."""
+    return f"{count} top-ups" + (f", {Money(minor, limit.most.currency)}" if limit.most is not None else "")
+
+
+_EACH = {"hour": "an hour", "day": "a day", "week": "a week", "month": "a month"}
