@@ -37,10 +37,11 @@ MONEY = Statement("""
            - sum(CASE WHEN debit LIKE 'owed:%' OR debit LIKE 'held:%' THEN minor ELSE 0 END) AS waiting,
              sum(CASE WHEN debit LIKE 'disputes:%' THEN minor WHEN credit LIKE 'disputes:%' THEN -minor ELSE 0 END)
           AS disputed,
-             -- what a supplier abroad took of its currency, and what that was booked as in ours
-             sum(minor) FILTER (WHERE debit LIKE 'fx:%') AS theirs,
-             sum(minor) FILTER (WHERE credit LIKE 'fx:%') AS ours,
-             count(*) FILTER (WHERE debit LIKE 'fx:%') AS bills
+             -- what the supplier of the order took of its currency, and what that was booked as in ours; extra is what
+             -- one took that the order had left, at the rate that was agreed with that one
+             sum(minor) FILTER (WHERE debit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS theirs,
+             sum(minor) FILTER (WHERE credit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS ours,
+             count(*) FILTER (WHERE debit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS bills
         FROM ledger_transfer WHERE cell BETWEEN :first AND :last AND id LIKE 'tu\\_%' GROUP BY 1),
     stray AS (
       SELECT order_id, sum(minor) AS minor FROM topup_capture WHERE fate <> 'order' GROUP BY 1),
