@@ -11,19 +11,16 @@ from tests.doors.conftest import House, Visitor
 from refill import numbers as numbers_
 from refill.numbers import msisdn, number_id
 
-BRITAIN = """
-    INSERT INTO catalogue_operator (id, name_zh, name_en, country, currency, own_network, colour, position, enabled)
-    VALUES ('albion', '英伦移动', 'Albion Mobile', 'GB', 'CNY', false, '#7a1fa2', 60, true)
+# Copies of what is on sale in China, but for what is named here.
+ALBION = """
+    INSERT INTO catalogue_operator SELECT (jsonb_populate_record(was, :said::jsonb)).*
+      FROM catalogue_operator AS was WHERE id = 'cmcc';
+    INSERT INTO catalogue_product SELECT (jsonb_populate_record(was, '{"id":"albion-50","operator_id":"albion"}')).*
+      FROM catalogue_product AS was WHERE id = 'cmcc-50';
+    INSERT INTO catalogue_supply SELECT (jsonb_populate_record(was, '{"id":"albion-northtel","operator_id":"albion"}')).*
+      FROM catalogue_supply AS was WHERE id = 'cmcc-northtel'
 """
-PRODUCT = """
-    INSERT INTO catalogue_product (id, operator_id, kind, face_minor, currency, retail_bp, validity_days,
-                                   validity_policy, enabled)
-    VALUES ('albion-50', 'albion', 'fixed', 5000, 'CNY', 10000, 0, 'never', true)
-"""
-SUPPLY = """
-    INSERT INTO catalogue_supply (id, operator_id, supplier, cost_bp, priority, enabled)
-    VALUES ('albion-northtel', 'albion', 'northtel', 9920, 10, true)
-"""
+SAID = '{"id": "albion", "name_zh": "英伦移动", "name_en": "Albion Mobile", "country": "GB", "position": 60}'
 
 
 @pytest.fixture
@@ -35,11 +32,10 @@ def visitor(house: House) -> Visitor:
 def britain(house: House) -> Iterator[None]:
     """An operator of another country is on sale."""
     with psycopg.connect(house.dsn, autocommit=True) as connection:
-        for statement in (BRITAIN, PRODUCT, SUPPLY):
+        for statement in ALBION.replace(":said", f"'{SAID}'").split(";"):
             connection.execute(statement)
         _read_prices(house)
         yield
-        connection.execute("UPDATE catalogue_operator SET enabled = false WHERE id = 'albion'")
         connection.execute("DELETE FROM catalogue_supply WHERE operator_id = 'albion'")
         connection.execute("DELETE FROM catalogue_product WHERE operator_id = 'albion'")
         connection.execute("DELETE FROM catalogue_operator WHERE id = 'albion'")
