@@ -184,13 +184,16 @@ async def test_a_suppliers_notice_about_nothing_of_ours_is_shown_to_a_person(sho
         await flow.receive_supplier_notice(shop.trade, "southtel", **notice)
 
 
-async def test_a_notice_about_an_attempt_that_we_never_made_or_that_is_done_asks_nobody(shop: Shop) -> None:
+async def test_a_notice_about_an_attempt_that_we_never_made_asks_nobody_and_about_one_that_is_done_only_looks(
+    shop: Shop,
+) -> None:
     order = await shop.sent("139 1234 5678")
-    asked = len(shop.world.sent)
-    for n in (1, 7):
+    before = len(shop.world.sent)
+    for n, asked in ((7, 0), (1, 1)):
         notice = suppliers_notice(shop, f"{order.id}a{n}", f"delivered{n}")
         assert await flow.receive_supplier_notice(shop.trade, "northtel", **notice) == (200, b"success")
-    assert len(shop.world.sent) == asked
+        assert [request.method for request in shop.world.sent[before:]] == ["GET"] * asked
+    assert await shop.order(order.id) == order, "the credit is still there"
 
 
 async def test_a_notice_about_a_person_who_was_erased_asks_nobody(shop: Shop) -> None:

@@ -49,6 +49,7 @@ LEGAL = """
     refunded       refund_pending/partial               → refunded|captured|disputed/partial
     refunded       refund_pending/delivered             → refunded|captured|disputed/delivered
     reversed       captured/delivered                   → refund_pending|refunded/reversed
+    reversed       refunded/delivered                   → refunded/reversed
     disputed       captured/ready                       → disputed/ready
     disputed       captured/parked                      → disputed/parked
     disputed       captured/dispatching                 → disputed/dispatching

@@ -25,6 +25,7 @@ from refill.topup.quoting import LASTS as QUOTE_LASTS
 from refill.topup.quoting import quote, quote_operator
 from refill.topup.redeem import redeem
 from refill.topup.refund import ask_refund, claim_code, refunded
+from refill.topup.reversal import ask_reversal, chase_reversals, confirm_reversal, decline_reversal, settle_reversal
 from refill.topup.reverse import reverse
 from refill.topup.send import Answered, inquire, send
 from refill.topup.settle import settle
@@ -75,6 +76,11 @@ __all__ = [  # noqa: RUF022
     "refunded",
     "claim_code",
     "reverse",
+    "ask_reversal",
+    "confirm_reversal",
+    "decline_reversal",
+    "chase_reversals",
+    "settle_reversal",
     "dispute",
 ]
 

@@ -12,6 +12,7 @@ from refill.topup import store
 from refill.topup.dispute import dispute
 from refill.topup.order import order_of
 from refill.topup.pay import pay
+from refill.topup.reversal import look_for_reversal
 from refill.topup.send import Answered, never_heard, recharge_of
 from refill.topup.settle import settle
 from refill.topup.trade import Trade
@@ -82,7 +83,11 @@ async def receive_supplier_notice(
         await _stranger(trade, kept, None)
         return 404, b"unknown order"
     attempt = next((a for a in dossier.attempts if a.request_id == notice.request_id), None)
-    if attempt is not None and attempt.state != "done":
+    if attempt is not None and attempt.state == "done":
+        reversed_ = await look_for_reversal(trade, dossier, attempt)
+        await _handled(trade, kept, "taken back" if reversed_ else "asked")
+        return 200, b"success"
+    if attempt is not None:
         msisdn = await trade.db.transaction(lambda tx: numbers.reveal(tx, trade.vault, [dossier.order.number]))
         if dossier.order.number in msisdn:
             digits = msisdn[dossier.order.number].digits

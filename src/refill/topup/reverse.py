@@ -39,33 +39,38 @@ async def reverse(trade: Trade, order_id: str, *, who: str, reason: str) -> Orde
             return order
         if order.supplier != home.NAME or (order.payment, order.delivery) != ("captured", "delivered"):
             raise CannotHappen("Only a top-up that our own network delivered, and that is paid, can be taken back.")
-        sale = await _sale(tx, order)
-        # Counts before subscribers: the lock order that a placement keeps, which may count this very number.
-        await limits.recount(tx, [(order, order.but(delivery="reversed"))])
-        # Whoever tops this subscriber up holds its row until the commit, so that the days that we count are all there.
-        subscriber_id = _whose(sale)
-        await cards.hold(tx, cell_of_id(subscriber_id), subscriber_id, order.number)
-        await _take_back(tx, changes, order, sale)
-        valid_until = await _shorten(tx, changes.now, order, subscriber_id)
-        if not order.partner:
-            capture = payer_capture([(capture, fate) for _, capture, fate in await store.captures_of(tx, [order_id])])
-            left = Money(order.waiting_minor, order.price.currency)
-            changes.keep_refund(refund_to_source(changes, order, capture, left, owner_account(order), "reversed"))
-        changes.move(
-            order_id,
-            "reversed",
-            payment="refunded" if order.partner else "refund_pending",
-            delivery="reversed",
-            delivered_minor=0,
-            refunded_minor=order.price.minor if order.partner else order.refunded_minor,
-            valid_until=valid_until,
-            reason=reason,
-            detail=f"{who}: {reason}",
-        )
-        await changes.save(tx)
+        await taken_back_at_home(tx, changes, order, who, reason)
         return changes.dossiers[order_id].order
 
     return await trade.db.transaction(work)
+
+
+async def taken_back_at_home(tx: Tx, changes: Changes, order: Order, who: str, reason: str) -> None:
+    """Takes back what our own network delivered, and saves it. Raises CannotHappen when part of it was spent."""
+    sale = await _sale(tx, order)
+    # Counts before subscribers: the lock order that a placement keeps, which may count this very number.
+    await limits.recount(tx, [(order, order.but(delivery="reversed"))])
+    # Whoever tops this subscriber up holds its row until the commit, so that the days that we count are all there.
+    subscriber_id = _whose(sale)
+    await cards.hold(tx, cell_of_id(subscriber_id), subscriber_id, order.number)
+    await _take_back(tx, changes, order, sale)
+    valid_until = await _shorten(tx, changes.now, order, subscriber_id)
+    if not order.partner:
+        capture = payer_capture([(capture, fate) for _, capture, fate in await store.captures_of(tx, [order.id])])
+        left = Money(order.waiting_minor, order.price.currency)
+        changes.keep_refund(refund_to_source(changes, order, capture, left, owner_account(order), "reversed"))
+    changes.move(
+        order.id,
+        "reversed",
+        payment="refunded" if order.partner else "refund_pending",
+        delivery="reversed",
+        delivered_minor=0,
+        refunded_minor=order.price.minor if order.partner else order.refunded_minor,
+        valid_until=valid_until,
+        reason=reason,
+        detail=f"{who}: {reason}",
+    )
+    await changes.save(tx)
 
 
 async def _sale(tx: Tx, order: Order) -> list[tuple[str, str, int]]:
@@ -90,17 +95,19 @@ async def _take_back(tx: Tx, changes: Changes, order: Order, sale: Sequence[tupl
         f"loss:chargeback/{currency}": by_banks,
     }
     payer = float_account(order) if order.partner else owner_account(order)
-    mirror = ledger.Entry.of(f"{order.id}.reversed", *_less(_mirrored(sale), payer, given))
+    mirror = ledger.Entry.of(f"{order.id}.reversed", *without(mirrored(sale), payer, given))
     if await ledger.post(tx, [mirror], changes.now) != [ledger.Posted()]:
         raise CannotHappen("Part of this credit was spent, so it cannot be taken back; give the price back by hand.")
 
 
-def _mirrored(legs: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
+def mirrored(legs: Sequence[tuple[str, str, int]]) -> list[tuple[str, str, int]]:
     """What undoes these transfers. What came out of a stripe comes back at the account itself."""
     return [(credit, ledger.base_of(debit), minor) for debit, credit, minor in legs]
 
 
-def _less(legs: Sequence[tuple[str, str, int]], payer: str, given: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
+def without(
+    legs: Sequence[tuple[str, str, int]], payer: str, given: Mapping[str, int]
+) -> Iterator[tuple[str, str, int]]:
     """What the payer was given before stays there; it is no cost or loss of ours any more."""
     for debit, credit, minor in legs:
         if credit != payer:

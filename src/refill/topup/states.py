@@ -72,7 +72,8 @@ EDGES: dict[str, tuple[Edge, ...]] = {
     "goodwill": _edge("captured", "delivered partial", "refund_pending/=", "captured/=", "refunded/="),
     "refunded": _edge("refund_pending", "failed unknown reversed", "refunded/=")
     + _edge("refund_pending", "partial delivered", "refunded/=", "captured/=", "disputed/="),
-    "reversed": _edge("captured", "delivered", "refund_pending/reversed", "refunded/reversed"),
+    "reversed": _edge("captured", "delivered", "refund_pending/reversed", "refunded/reversed")
+    + _edge("refunded", "delivered", "refunded/reversed"),  # the payer had the price back before
     "disputed": _edge("captured", "ready parked dispatching unknown delivered partial", "disputed/="),
     "dispute_won": _edge("disputed", "ready parked dispatching unknown delivered partial", "captured/=")
     + _edge("disputed", "failed partial", "refund_pending/="),  # what was not delivered goes back now
@@ -87,6 +88,7 @@ BORN = frozenset(name for name, edges in EDGES.items() if any(edge.leaves("", ""
 # Remarks in an order's timeline that move neither machine, in the order of life.
 REMARKS = (
     *("late_delivery", "stray_payment", "refund_cancelled", "refund_stuck", "stray_refunded"),
+    *("reversal_refused", "reversal_stuck"),
     "pin_replaced",  # one that did not work, by another
     *("dispute_noted", "dispute_ended"),  # of money that is on its way back, or that paid for nothing
 )

@@ -131,6 +131,11 @@ def _follow(event: Event, standing: set[tuple[str, str]]) -> set[tuple[str, str]
     return {end for state in standing for end in ends_of(event.transition, *state)}
 
 
+async def story_of(tx: Tx, order: Order) -> list[Event]:
+    """What happened to an order, as it happened."""
+    return _in_order_of_life([Event(*row) for row in await tx.rows(sql.TIMELINE, cell=order.cell, id=order.id)])
+
+
 async def timeline(trade: Trade, order_id: str) -> Timeline:
     """Raises NotFound."""
 
@@ -145,7 +150,7 @@ async def timeline(trade: Trade, order_id: str) -> Timeline:
         return Timeline(
             order,
             (await numbers.reveal(tx, trade.vault, [order.number])).get(order.number),
-            _in_order_of_life([Event(*row) for row in await tx.rows(sql.TIMELINE, cell=order.cell, id=order.id)]),
+            await story_of(tx, order),
             list(dossier.attempts),
             list(dossier.payments),
             captures,
