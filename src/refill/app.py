@@ -280,7 +280,8 @@ class House:
 @contextlib.asynccontextmanager
 async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> AsyncIterator[House]:
     """The engine on a database: ports made, settings checked, the books opened."""
-    world = RealWorld(settings.allowed_places | (far.allowed if far else frozenset()))
+    allowed = settings.allowed_places | (far.allowed if far else frozenset())
+    world = RealWorld(allowed)
     pool = await Pool(dsn, size=10).open()
     try:
         version = int(await pool.transaction(lambda tx: tx.value(VERSION)))
@@ -304,6 +305,7 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
             ),
             terms_by_name(settings.ports, [*suppliers, home.NAME]),
             lookups=asker,
+            allowed_places=allowed,
         )
         await pool.transaction(lambda tx: _open_books(tx, trade))
         await pool.transaction(trade.stripes.refresh)
@@ -436,8 +438,8 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
             await house.pool.transaction(lambda tx: quotes.forget(tx, house.world.db_now()))
-            await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
+            await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await _tidy_stock(house)
             await house.pool.transaction(lambda tx: notify.watch_floats(tx, house.world))
             await house.pool.transaction(lambda tx: notify.forget(tx, house.world.db_now()))
@@ -460,6 +462,18 @@ async def _take_statements(house: House) -> None:
             log.info("a statement was taken", method=answer.method, day=str(answer.day), lines=answer.lines)
         else:
             log.error("a statement was refused", error=answer.code)
+
+
+ROUND_OF_FLOATS_S = 5
+
+
+async def keep_floats(house: House, stop: asyncio.Event) -> None:
+    """Asks suppliers what our floats hold, each when its time has come; any number of processes may."""
+    while not await _wait(stop, ROUND_OF_FLOATS_S):
+        try:
+            await reconcile.look(house.trade, house.pool)
+        except RefillError as error:
+            log.warning("watching floats waits for the database", error=error.code)
 
 
 async def keep_fresh(house: House, stop: asyncio.Event) -> None:
@@ -542,11 +556,12 @@ async def _wait(stop: asyncio.Event, seconds: float) -> bool:
 
 def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., Any]:
     """One ASGI application for people and machines; each path belongs to one of them."""
-    from refill.channels import callbacks, watch
+    from refill.channels import callbacks, dialects, watch
     from refill.channels.partner_api import create_app
 
     settings = house.settings
-    machines = create_app(house.trade, house.keyring, also=callbacks.routes(house.trade))
+    speaking = dialects.routes(house.trade, house.keyring, lambda asks: machines.topups.singles.submit(asks))
+    machines = create_app(house.trade, house.keyring, also=[*callbacks.routes(house.trade), *speaking])
     if settings.doors == "machines":
         return machines
     from a2wsgi import WSGIMiddleware
@@ -573,7 +588,7 @@ def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., A
     return app
 
 
-MACHINES = ("/v1/", "/callbacks/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/developers", "/problems/")
+MACHINES = ("/v1/", "/callbacks/", "/dialects/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/developers", "/problems/")
 
 
 async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, None]) -> None:
@@ -651,6 +666,7 @@ async def up(
             group.create_task(deliver(house, stop))
             group.create_task(keep_house(house, stop))
             group.create_task(keep_books(house, stop))
+            group.create_task(keep_floats(house, stop))
         else:
             group.create_task(keep_fresh(house, stop))
         await serve(house, stop, ready(house, far))

@@ -36,6 +36,7 @@ class House:
         self.dsn, self._home, self._settings = dsn, home, settings
         self.loop = asyncio.new_event_loop()
         self.url = ""
+        self.house: app.House
         self.trade: Trade
         self.alipay: AlipaySimulator
         self.northtel: OperatorSimulator
@@ -89,7 +90,7 @@ class House:
                 {}, data_dir=str(self._home), database_url=self.dsn, public_url=self.url, **self._settings
             )
             house = await stack.enter_async_context(_opened_without_care(settings, self.dsn, far))
-            self.trade = house.trade
+            self.house, self.trade = house, house.trade
             self.facts = await demo.fill(house.pool, house.world, house.trade.vault)
             server = _Server(
                 uvicorn.Config(
@@ -98,12 +99,13 @@ class House:
             )
             serve = asyncio.create_task(server.serve(sockets=[ours]))
             work = asyncio.create_task(app.work(house, self._stop))
+            tell = asyncio.create_task(app.deliver(house, self._stop))
             while not server.started:
                 await asyncio.sleep(0.01)
             self._started.set_result(None)
             await self._stop.wait()
             server.should_exit = True
-            await asyncio.gather(serve, work, return_exceptions=True)
+            await asyncio.gather(serve, work, tell, return_exceptions=True)
 
     async def _far_ends(self, stack: AsyncExitStack) -> FarEnds:
         """Every far end of the shelf on a port of its own; `far` has them by name."""

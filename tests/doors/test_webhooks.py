@@ -1,15 +1,19 @@
 """Webhooks through the partner API: endpoints, secrets shown once, the log, replay and the tester; nobody else's."""
 
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
 import pytest
 from tests.doors.api import Api, api_on
+from tests.doors.conftest import House
 from tests.notify.conftest import PLACE, Receiver
 
+from refill import app, simulators
 from refill.channels.partner_api.webhooks import render
+from refill.money import money
 from refill.notify import EVENTS, Courier
 
 NORTHTELS = "+8613912345678"
@@ -234,6 +238,32 @@ async def test_another_partners_endpoint_is_not_there(listening: Listening) -> N
     assert (await listening.ask("GET", "")).json() == {"webhooks": []}
     _, listening.api.key = await listening.api.new_partner("Cook", "100.00 CNY", scopes="topup balance")
     assert (await listening.ask("GET", "")).status_code == 403
+
+
+def test_a_played_partner_hears_over_real_sockets(house: House, numbers: Callable[[], str]) -> None:
+    _, key = house.ask(app.new_partner(house.house, "A platform that listens", money("500.00 CNY")))
+    house.ask(house.house.keyring.refresh())
+    receiver: simulators.receiver.Receiver = house.far["receiver"]
+    hook = f"{receiver_of(house)}/hook"
+    with httpx2.Client(base_url=house.url, trust_env=False, headers={"authorization": f"Bearer {key}"}) as partner:
+        made = partner.post("/v1/webhooks", json={"url": hook}).json()
+        assert partner.post(f"/v1/webhooks/{made['id']}/test").json()["status"] == 401  # it was told no secret yet
+        httpx2.post(f"{receiver_of(house)}/secret", data={"secret": made["secret"]}, trust_env=False)
+        assert partner.post(f"/v1/webhooks/{made['id']}/test").json()["accepted"] is True
+        wish = {"msisdn": numbers(), "amount": "50.00", "currency": "CNY", "reference": "R1"}
+        placed = partner.post("/v1/topups", json=wish).json()
+        until = time.monotonic() + 15
+        while not any(one.subject == placed["id"] for one in receiver.heard) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert [one.type for one in receiver.heard if one.subject == placed["id"]] == ["topup.succeeded"]
+        refused = partner.post("/v1/webhooks", json={"url": house.url + "/v1/topups"})
+        assert (refused.status_code, refused.json()["code"]) == (422, "url_not_allowed")
+
+
+def receiver_of(house: House) -> str:
+    """Where the receiver is played: the one place of our own network that this house may call."""
+    (place,) = house.trade.allowed_places
+    return f"http://{place}"
 
 
 def test_every_kind_of_event_is_named_in_the_description() -> None:
