@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from random import Random
 from typing import Any
 
 from refill import cards, catalogue, ledger, operators
 from refill.catalogue.offers import Supply
+from refill.catalogue.routing import Limits, Maintenance, Routing, Rule
 from refill.db import Statement, Tx
 from refill.errors import Busy
 from refill.ids import cell_of, make_id
@@ -27,7 +28,7 @@ from refill.vault import Vault
 from refill.world import Request, Response
 
 HEALED_AT_S = 1800.0  # faults end; an order that came at the beginning has lapsed by then
-SUPPLIERS = ("northtel", "southtel", "easttel")
+SUPPLIERS = {"northtel": 980, "southtel": 970, "easttel": 990, "westtel": 980}  # and what each takes, per mille
 WORST_LATENESS = timedelta(seconds=300)  # of the wire (200 s) and of the operators' own queue (60 s)
 # For a day Stripe answers a refund as it did at first: also when it broke down over what it would have refused.
 FIRM_REMEMBERS = timedelta(hours=24)
@@ -67,8 +68,10 @@ class Day:
         self.outside = Process(self.kernel, "people", mortal=False)
         books.begin(self.kernel)
         self.gateways = [GATEWAYS[name](self.knobs, PUBLIC, self._surroundings()) for name in self.knobs.firms]
-        self.operators = {name: self._operator(name) for name in SUPPLIERS[: self.dice.choice((1, 2, 3))]}
-        self.shelf = Shelf(_on_sale(books, tuple(self.operators)))
+        open_today = list(SUPPLIERS)[: self.dice.choice((1, 2, 3, 4))]
+        self.operators = {name: self._operator(name) for name in open_today}
+        self.routing = _routing(seed, open_today, self.kernel.began)
+        self.shelf = Shelf(_on_sale(books, seed, open_today, self.routing))
         names = (*self.knobs.firms, *INSIDE)
         self.methods = {name: methods()[name] for name in names}
         self.suppliers = {name: self._supplier(name, operator.far) for name, operator in self.operators.items()}
@@ -102,14 +105,14 @@ class Day:
             chances |= {"lose_notice": knobs.lose_notice, "double_notice": knobs.double_notice, "late_notice": 0.2}
         if knobs.lost:
             chances |= {"inquiry_lost": 0.1, "inquiry_html": 0.05}
-        filled = 12_000 if knobs.drained else 10**9
+        filled = 12_000 if knobs.drained and dice.random() < 0.7 else 10**9
         far = OperatorSimulator(
             secret=f"secret of {name}".encode(),
             name=name,
             base_url=f"http://{name}.example",
             notify_url=f"{PUBLIC}/callbacks/suppliers/{name}",
             float_minor=filled,
-            cost_per_mille=980,
+            cost_per_mille=SUPPLIERS[name],
             dedups=dice.random() < 0.5,
             delay_s=dice.choice(((0, 0), (0, 0), (0.5, 40), (60, 2700))),
             latest_s=60,
@@ -273,17 +276,49 @@ WAITING = Statement("SELECT count(*) FROM topup_order WHERE due IS NOT NULL")
 # ------------------------------------------------------------------ made once in a process
 
 
-_on_sale_kept: dict[tuple[Any, ...], catalogue.Catalogue] = {}
+_on_sale_kept: dict[int, catalogue.Catalogue] = {}
 
 
-def _on_sale(books: Books, suppliers: Sequence[str]) -> catalogue.Catalogue:
-    """The catalogue that comes along, each Chinese operator delivered by a supplier of the seed, two per cent below face."""
-    key = (id(books), *suppliers)
-    if key not in _on_sale_kept:
-        everything = books.run(catalogue.load)
-        supplies = {
-            operator: (Supply(operator, None, suppliers[n % len(suppliers)], None, 9_800),)
-            for n, operator in enumerate(sorted(PREFIXES))
-        }
-        _on_sale_kept[key] = replace(everything, _supplies=supplies)
-    return _on_sale_kept[key]
+def _on_sale(books: Books, seed: int, suppliers: Sequence[str], routing: Routing) -> catalogue.Catalogue:
+    """The catalogue that comes along; each Chinese operator is delivered by one supplier of the seed, by some, or by all."""
+    everything = _on_sale_kept.get(id(books)) or _on_sale_kept.setdefault(id(books), books.run(catalogue.load))
+    dice = Random(f"supplies {seed}")
+    supplies = {}
+    for n, operator in enumerate(sorted(PREFIXES)):
+        first = suppliers[n % len(suppliers)]
+        others = [name for name in suppliers if name != first]
+        some = [first, *dice.sample(others, dice.randint(0, len(others)))]
+        supplies[operator] = tuple(
+            Supply(operator, None, name, None, SUPPLIERS[name] * 10, None, dice.choice((10, 10, 20))) for name in some
+        )
+    return replace(everything, _supplies=supplies, routing=routing)
+
+
+def _routing(seed: int, suppliers: Sequence[str], began: datetime) -> Routing:
+    """What people decided of routing on this day: limits, pauses, rules; nothing of it outlasts the faults."""
+    dice = Random(f"routing {seed}")
+
+    def span() -> tuple[datetime, datetime]:
+        starts = began + timedelta(seconds=dice.uniform(0, HEALED_AT_S / 2))
+        return starts, starts + timedelta(seconds=dice.uniform(60, HEALED_AT_S / 2))
+
+    limits = {
+        name: Limits(
+            most_in_flight=dice.choice((1, 3, 2_000)),
+            most_per_second=dice.choice((None, None, 1, 5)),
+            most_tries=dice.choice((2, 12)),
+            least_answers=dice.choice((3, 8, 20)),
+            rest_s=dice.choice((5, 30)),
+        )
+        for name in suppliers
+        if dice.random() < 0.6
+    }
+    pauses = [Maintenance(name, None, *span()) for name in suppliers if dice.random() < 0.2]
+    rules = []
+    for action in ("prefer", "only", "never", "hold"):
+        if dice.random() < 0.15:
+            starts, ends = span()
+            named = () if action == "hold" and dice.random() < 0.5 else (dice.choice(suppliers),)
+            operator = dice.choice((None, *sorted(PREFIXES)))
+            rules.append(Rule(action, action, named, operator, starts_at=starts, ends_at=ends))
+    return Routing(tuple(rules), tuple(pauses), limits)

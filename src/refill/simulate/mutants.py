@@ -25,7 +25,7 @@ from refill.outcome import Refused, Unknown
 from refill.simulate.world import VirtualDatabase
 from refill.topup import flow, sql, states, store
 from refill.topup.order import Ask, Order, order_of
-from refill.topup.send import never_heard
+from refill.topup.send import elsewhere, never_heard
 from refill.topup.store import Changes
 from refill.topup.trade import Trade
 
@@ -34,6 +34,7 @@ _invite, _pay = import_module("refill.topup.invite"), import_module("refill.topu
 _refund = import_module("refill.topup.refund")
 _place, _settle = import_module("refill.topup.place"), import_module("refill.topup.settle")
 _redeem = import_module("refill.topup.redeem")
+_work = import_module("refill.topup.work")
 
 
 class Planted:
@@ -192,6 +193,57 @@ async def _believe(trade: Trade, tx: Tx, order_id: str) -> None:
         changes.dossiers[order_id] = replace(changes.dossiers[order_id], order=failed)
         changes.events.append((order_id, "failed", 0, "they say so"))
     await changes.save(tx)
+
+
+# ------------------------------------------------------------------ several suppliers
+
+
+@_mutant("What one supplier cannot tell is ordered from another.")
+def failover_after_unknown(p: Planted) -> None:
+    def make(judge: Any) -> Any:
+        def mutated(trade: Any, changes: Any, attempt: Any, answer: Any) -> Any:
+            judged = judge(trade, changes, attempt, answer)
+            dossier = changes.dossiers[attempt.order_id]
+            if isinstance(judged, Unknown) and elsewhere(trade, dossier, attempt.supplier, changes.now):
+                return Refused("let somebody else do it", final=False)
+            return judged
+
+        return mutated
+
+    p.put(_settle, "_judge", make)
+
+
+@_mutant("Two suppliers are asked at once, and the quicker one shall win.")
+def asks_two_at_once(p: Planted) -> None:
+    def make(send: Any) -> Any:
+        async def mutated(trade: Trade, attempt: Any, ask: Any) -> Any:
+            for name in sorted(set(trade.suppliers) - {attempt.supplier})[:1]:
+                await trade.suppliers[name].recharge(trade.world, ask)
+            return await send(trade, attempt, ask)
+
+        return mutated
+
+    p.put(flow, "send", make)
+
+
+@_mutant("An order that goes on to another supplier is booked at the float of the first.")
+def order_keeps_supplier(p: Planted) -> None:
+    def make(move: Any) -> Any:
+        def mutated(self: Any, *given: Any, **changes: Any) -> Any:
+            changes.pop("supplier", None)
+            return move(self, *given, **changes)
+
+        return mutated
+
+    p.put(Changes, "move", make)
+
+
+@_mutant("An order that nobody may deliver at this hour waits for a timer that nobody set.")
+def held_without_timer(p: Planted) -> None:
+    def park(changes: Any, order: Any, why: str, until: Any = None) -> None:
+        changes.postponed[order.id] = datetime(2999, 1, 1, tzinfo=UTC)
+
+    p.put(_work, "park", lambda is_: park)
 
 
 # ------------------------------------------------------------------ money that arrives
@@ -565,4 +617,5 @@ PAIRS = (
     ("frozen_worker_sends", "not_found_is_a_no"),
     ("second_payment_is_kept", "notice_not_deduplicated"),
     ("resend_without_dedup", "frozen_worker_sends"),
+    ("failover_after_unknown", "order_keeps_supplier"),
 )

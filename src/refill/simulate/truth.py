@@ -31,6 +31,7 @@ TEXTS = Statement("""
     UNION ALL SELECT reason FROM topup_order UNION ALL SELECT code FROM topup_attempt
     UNION ALL SELECT remark FROM inbox_notice UNION ALL SELECT their_id FROM inbox_notice
 """)
+ATTEMPTS = Statement("SELECT supplier, prepared_at, why FROM topup_attempt ORDER BY supplier, prepared_at, request_id")
 CASES = Statement("SELECT kind, about FROM cases_case ORDER BY id")
 
 OURSELVES = ("home", "wallet")  # what we deliver without an operator
@@ -100,6 +101,7 @@ def judge(day: Day) -> list[str]:
     findings += _balances(day, money)
     findings += _left_over(accounts, money)
     findings += _stuck(accounts, money, set(cases))
+    findings += _pace(day, read(ATTEMPTS))
     findings += explain(day.vault, day.people, money, {one.id: one.payer for one in accounts.values()})
     findings += _whole_numbers(day, [text for (text,) in read(TEXTS)])
     return findings
@@ -310,6 +312,24 @@ def _balances(day: Day, money: Money) -> Iterator[str]:
         booked = operator.filled_minor + money.balance(f"float:{name}/CNY")
         if used != booked:
             yield f"I4: {name} took {used} from our float, our book says {booked}"
+
+
+def _pace(day: Day, attempts: list[tuple[Any, ...]]) -> Iterator[str]:
+    """Each attempt says why it went where it went, and a supplier gets no more in a second than it was promised.
+
+    A second's worth may have been saved up before.
+    """
+    second = timedelta(seconds=1)
+    for name in day.operators:
+        sent = [at for supplier, at, _ in attempts if supplier == name]
+        most = day.routing.of(name).most_per_second
+        for n, at in enumerate(sent):
+            if most is not None and n >= 2 * most and at - sent[n - 2 * most] < second:
+                yield f"pace: {name} got more than {2 * most} orders in a second"
+                break
+    for supplier, _, why in attempts:
+        if supplier in day.operators and not why:
+            yield f"an attempt at {supplier} does not say why it went there"
 
 
 def _left_over(accounts: dict[str, Account], money: Money) -> Iterator[str]:
