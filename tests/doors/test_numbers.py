@@ -189,7 +189,7 @@ def test_all_countries_can_be_picked_and_found_by_both_names(visitor: Visitor, h
     assert rows.count("<li>") > 230
     assert rows.index('value="CN"') < rows.index('value="AF"'), "where we sell comes first"
     assert 'data-also="united kingdom 英国"' in rows
-    assert "🇬🇧 英国 +44" in house.visitor("zh-CN").get("/countries").text
+    assert "英国 +44" in house.visitor("zh-CN").get("/countries").text
     start = visitor.get("/").text
     assert start.count('<option value="CN" selected>') == 1
     assert 'value="GB"' not in start
@@ -198,5 +198,5 @@ def test_all_countries_can_be_picked_and_found_by_both_names(visitor: Visitor, h
 def test_the_language_switch_keeps_the_country(visitor: Visitor) -> None:
     fields = {"language": "zh-hans", "number": "07400 123456", "country": "GB"}
     page = visitor.follow(visitor.post("/language", fields))
-    assert '<option value="GB" selected>🇬🇧 英国 +44</option>' in page.text
+    assert '<option value="GB" selected>英国 +44</option>' in page.text
     assert "暂不支持" in page.text

@@ -8,7 +8,6 @@ from babel import Locale
 from phonenumbers import SUPPORTED_REGIONS, country_code_for_region
 
 HOME = "CN"
-_FLAG_A = 0x1F1E6 - ord("A")  # regional indicator letters: two of them are drawn as a flag
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +17,12 @@ class Country:
     id: str
     name: str
     code: str
-    flag: str
     also: str
 
     @property
     def text(self) -> str:
-        """All in one line: flag, name and code."""
-        return f"{self.flag} {self.name} +{self.code}"
+        """Name and code in one line; scripts put a flag before it where this device draws flags."""
+        return f"{self.name} +{self.code}"
 
 
 def readable(country: str) -> str:
@@ -51,7 +49,6 @@ def _all(locale: str) -> tuple[Country, ...]:
             id_,
             names[id_],
             str(country_code_for_region(id_)),
-            "".join(chr(_FLAG_A + ord(letter)) for letter in id_),
             f"{english[id_]} {chinese[id_]}".lower(),
         )
         for id_ in known

@@ -66,10 +66,20 @@
     const none = document.getElementById("country-none");
     const label = document.querySelector("label[for=country]").textContent;
     const face = (option) => option.textContent.trim();
+    // Two letters of a country are drawn as its flag where the device has flags: then the pair is hardly wider than one.
+    const pair = (iso) => String.fromCodePoint(...[...iso].map((letter) => 0x1f1a5 + letter.charCodeAt(0)));
+    const wide = document.createElement("canvas").getContext("2d");
+    const flags = wide.measureText(pair("CN")).width < 1.5 * wide.measureText(pair("C")).width;
+    const flag = (iso) => {
+      const mark = document.createElement("span");
+      mark.className = "flag";
+      mark.setAttribute("aria-hidden", "true");
+      mark.textContent = flags ? pair(iso) : iso;
+      return mark;
+    };
     const show = () => {
       const option = country.selectedOptions[0];
-      const [flag] = face(option).split(" ");
-      button.textContent = `${flag} ${face(option).split(" ").pop()}`;
+      button.replaceChildren(flag(option.value), face(option).split(" ").pop());
       button.setAttribute("aria-label", `${label}: ${face(option)}`);
     };
     let rows = [];
@@ -85,12 +95,14 @@
       list.innerHTML = await answer.text();
       rows = [...list.children].map((row) => {
         const pick = row.firstElementChild;
-        return { row, pick, found: `${face(pick)} ${pick.dataset.also} ${pick.value}`.toLowerCase() };
+        const text = face(pick);
+        pick.prepend(flag(pick.value));
+        return { row, pick, text, found: `${text} ${pick.dataset.also} ${pick.value}`.toLowerCase() };
       });
     };
-    const choose = (pick) => {
+    const choose = ({ pick, text }) => {
       if (![...country.options].some((option) => option.value === pick.value))
-        country.add(new Option(face(pick), pick.value));
+        country.add(new Option(text, pick.value));
       country.value = pick.value;
       country.dispatchEvent(new Event("change", { bubbles: true }));
       picker.close();
@@ -112,11 +124,11 @@
       if (event.key !== "Enter") return;
       event.preventDefault();
       const first = rows.find(({ row }) => !row.hidden);
-      if (first) choose(first.pick);
+      if (first) choose(first);
     });
     list.addEventListener("click", (event) => {
-      const pick = event.target.closest("button");
-      if (pick) choose(pick);
+      const chosen = rows.find(({ pick }) => pick === event.target.closest("button"));
+      if (chosen) choose(chosen);
     });
     picker.addEventListener("click", (event) => {
       if (event.target === picker || event.target.closest("[data-close]")) picker.close();
