@@ -10,6 +10,8 @@ from refill.notify.endpoints import (
     create,
     delete,
     endpoint,
+    every,
+    find,
     of_partner,
     rotate,
 )
@@ -50,6 +52,8 @@ __all__ = [
     "delivery",
     "endpoint",
     "event_id",
+    "every",
+    "find",
     "forget",
     "of_partner",
     "replay",

@@ -84,6 +84,25 @@ ONE = Statement(f"""
        FOR UPDATE OF e
 """)
 
+FIND = Statement(f"""
+    -- One endpoint, whosever it is, also a deleted one
+    SELECT {_COLUMNS}
+      FROM notify_endpoint e JOIN accounts_partner p ON p.id = e.partner_id
+     WHERE e.id = :id
+""")
+
+EVERY = Statement(f"""
+    -- All endpoints, those that fail first, each with its partner's name and how much waits, counted up to a thousand
+    SELECT p.name,
+           (SELECT count(*) FROM (SELECT 1 FROM notify_delivery d
+                                   WHERE d.endpoint = e.id AND d.state = 'waiting' LIMIT 1000) AS waits),
+           {_COLUMNS}
+      FROM notify_endpoint e JOIN accounts_partner p ON p.id = e.partner_id
+     WHERE e.state IN ('active', 'disabled')
+     ORDER BY e.failing_since NULLS LAST, p.name, e.created_at
+     LIMIT :most
+""")
+
 CHANGE = Statement("""
     -- An endpoint as its partner wants it now; whoever comes back is not failing any more
     UPDATE notify_endpoint
@@ -200,6 +219,19 @@ async def endpoint(tx: Tx, partner: str, id_: str) -> Endpoint:
     if row is None:
         raise NotFound("There is no endpoint with that id.")
     return _endpoint(row)
+
+
+async def find(tx: Tx, id_: str) -> Endpoint:
+    """Any partner's endpoint, for our own people. Raises NotFound."""
+    row = await tx.row(FIND, id=id_)
+    if row is None:
+        raise NotFound("There is no endpoint with that id.")
+    return _endpoint(row)
+
+
+async def every(tx: Tx, most: int = 200) -> list[tuple[str, int, Endpoint]]:
+    """All endpoints, those that fail first: (the partner's name, how many events wait, up to a thousand, the endpoint)."""
+    return [(name, waiting, _endpoint(tuple(row))) for name, waiting, *row in await tx.rows(EVERY, most=most)]
 
 
 async def change(
