@@ -19,7 +19,7 @@ class Operator(models.Model):
     position = models.IntegerField(default=100, help_text="smaller comes first on the pages")
     enabled = models.BooleanField(default=True)
     logo = models.TextField(
-        default="", blank=True, help_text="the name of a drawing of ours; empty: initials in its colour"
+        default="", db_default="", blank=True, help_text="the name of a drawing of ours; empty: initials in its colour"
     )
     when_off = models.TextField(
         db_default="wait",
@@ -57,9 +57,9 @@ class Product(models.Model):
     validity_days = models.IntegerField(default=0)
     validity_policy = models.TextField(default="never", choices=[(policy, policy) for policy in POLICIES])
     enabled = models.BooleanField(default=True)
-    category = models.TextField(default="airtime", help_text="what it is: airtime, data, pin")
-    name_zh = models.TextField(default="", blank=True)
-    name_en = models.TextField(default="", blank=True)
+    category = models.TextField(default="airtime", db_default="airtime", help_text="what it is: airtime, data, pin")
+    name_zh = models.TextField(default="", db_default="", blank=True)
+    name_en = models.TextField(default="", db_default="", blank=True)
     data_mb = models.BigIntegerField(null=True, blank=True, help_text="of a bundle; 0: without a limit")
     minutes = models.IntegerField(null=True, blank=True, help_text="of calls in a bundle; 0: without a limit")
     texts = models.IntegerField(null=True, blank=True, help_text="messages in a bundle; 0: without a limit")
@@ -123,7 +123,7 @@ class Supply(models.Model):
     priority = models.IntegerField(default=100)
     enabled = models.BooleanField(default=True)
     by_list = models.BooleanField(
-        default=False, help_text="delivers what is on its price list, at the cost that stands there"
+        default=False, db_default=False, help_text="delivers what is on its price list, at the cost that stands there"
     )
 
     class Meta:
