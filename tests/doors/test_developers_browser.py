@@ -83,10 +83,9 @@ def test_what_was_refused_is_shown_as_it_came(browser: Browser, house: House, ke
     with visiting(browser, house, **A_PHONE) as page:
         page.goto("/developers")
         page.get_by_label("你的密钥").fill(key)
-        balance = page.locator("#getSubscriber")
-        balance.get_by_text("在这里运行").click()
-        with page.expect_response("**/v1/subscribers/**") as refused:
-            balance.get_by_role("button").click()
-        assert refused.value.status == 403
-        expect(balance.locator(".said")).to_have_text("HTTP 403")
-        expect(balance.locator("pre").last).to_contain_text("/problems/not_allowed")
+        number = page.locator("#getNumber")
+        number.get_by_text("在这里运行").click()
+        number.get_by_role("textbox", name="msisdn").fill("12345")
+        number.get_by_role("button").click()
+        expect(number.locator(".said")).to_have_text("HTTP 422")
+        expect(number.locator("pre").last).to_contain_text("/problems/not_a_number")

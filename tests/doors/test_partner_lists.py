@@ -159,6 +159,8 @@ QUERIES = {
     "a plus sign that became a space": ("/v1/topups?created_from=2026-11-22T00:00:00+08:00", "%2B"),
     "seconds since 1970": ("/v1/topups?created_from=1732233600", "with its zone"),
     "the word null": ("/v1/topups?status=null", "one of the values"),
+    "a time before all": ("/v1/topups?created_from=0001-01-01T00:00:00%2B09:00", "no calendar"),
+    "a cursor of the last day": ("/v1/topups?cursor=dG9wdXBzCjk5OTktMTItMzFUMjM6NTk6NTkuOTk5OTk5WgphYg", "no cursor"),
     "a limit of nothing": ("/v1/topups?limit=0", "whole number"),
     "a limit of full-width digits": ("/v1/topups?limit=%EF%BC%91", "whole number"),
     "a limit above all": ("/v1/topups?limit=501", "whole number"),
@@ -183,6 +185,14 @@ async def test_a_query_that_cannot_be_read_is_told(api: Api, path: str, says: st
     answer = await api.get(path)
     assert (answer.status_code, answer.json()["code"]) == (422, "bad_input"), answer.text
     assert says in answer.json()["detail"]
+
+
+async def test_any_zone_and_the_last_day_of_all_are_times(api: Api) -> None:
+    (id_,) = await placed(api, 1)
+    for until in ("9999-12-31T23:59:59Z", "2027-01-01T00:00:00-20:23"):
+        rows = await paged(api, "/v1/topups", "topups", created_until=until, created_from="0192-10-09T17:21:28+02:39")
+        assert [row["id"] for row in rows] == [id_]
+        assert len(await paged(api, "/v1/transactions", "transactions", until=until)) == 2
 
 
 async def test_a_request_has_a_name_in_its_answer(api: Api) -> None:

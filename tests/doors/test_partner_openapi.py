@@ -87,6 +87,7 @@ class Belongings:
         return path
 
 
+NOT_ASKED_FOR = {"getReversal"}
 OF_NOBODY = {"getNumber", "getSubscriber"}  # what a number tells belongs to no partner
 OWNED = [each for each in TABLE if parameters_of(each) and each.name not in OF_NOBODY]
 
@@ -113,7 +114,7 @@ async def test_what_belongs_to_another_partner_is_not_there_at_any_address(api: 
         assert theirs.json() == none.json(), operation.name
     # What is mine is still mine, and untouched.
     for operation in OWNED:
-        if operation.method == "GET" and len(parameters_of(operation)) == 1:
+        if operation.method == "GET" and len(parameters_of(operation)) == 1 and operation.name not in NOT_ASKED_FOR:
             assert (await api.get(mine.path(operation), mine.bearer)).status_code == 200, operation.name
 
 

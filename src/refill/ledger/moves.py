@@ -88,7 +88,7 @@ async def moves(
     names, found = _names(account), list[Move]()
     last = behind or (until, "")
     await look_back(tx)
-    for start, end in backwards(min(until, last[0] + _MOMENT), since):
+    for start, end in backwards(min(until, last[0] + _MOMENT) if behind else until, since):
         rows = await tx.rows(
             MOVES,
             names=names,

@@ -44,7 +44,7 @@ async def listed(
     found: list[str] = []
     last = behind or (until, "")
     await look_back(tx)
-    for start, end in backwards(min(until, last[0] + _MOMENT), since):
+    for start, end in backwards(min(until, last[0] + _MOMENT) if behind else until, since):
         rows = await tx.rows(
             LISTED,
             payer=payer,

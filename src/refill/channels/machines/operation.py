@@ -2,9 +2,9 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -18,6 +18,8 @@ from refill.channels.machines.body import WrongForm, body_of
 from refill.channels.machines.json import Reader
 from refill.channels.machines.keys import needs, partner_of
 from refill.errors import BadInput, RefillError
+
+Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -132,7 +134,7 @@ def _endpoint(operation: Operation, keyring: KeyRing) -> Callable[[Request], Awa
         body = None
         if reader is not None:
             read_form(request, JSON)
-            body = reader.read(await body_of(request.receive))
+            body = in_utc(reader.read(await body_of(request.receive)))
         answer = await handle(Call(request, key, query, body))
         return _unless_known(request, answer) if operation.kept else answer
 
@@ -174,6 +176,18 @@ def _query(shape: type[msgspec.Struct] | None, request: Request) -> Any:
         name, value = each.encode_name, getattr(asked, each.name)
         if name in given and (value is None or (isinstance(value, datetime) and "T" not in given[name].upper())):
             raise BadInput(_wrong_query(f"{'datetime ' if value is not None else ''}`$.{name}`", given))
+    return in_utc(asked)
+
+
+def in_utc(asked: Shape) -> Shape:
+    """The same with its times in UTC: the database does not know every zone that may be written. Raises BadInput."""
+    for each in msgspec.structs.fields(asked):
+        value = getattr(asked, each.name)
+        if isinstance(value, datetime):
+            try:
+                setattr(asked, each.name, value.astimezone(UTC))
+            except OverflowError:
+                raise BadInput(f'"{each.encode_name}" is a time that no calendar has.') from None
     return asked
 
 

@@ -226,7 +226,10 @@ def _place(of: str, cursor: str | None) -> tuple[datetime, str] | None:
         return None
     try:
         at, id_ = place
-        return datetime.fromisoformat(at).astimezone(UTC), id_
+        moment = datetime.fromisoformat(at).astimezone(UTC)
+        if moment.year > 9000:  # of nobody's making; and the moment after the last one is none
+            raise ValueError
+        return moment, id_
     except (ValueError, OverflowError):
         raise BadInput("That is no cursor of this list; send the `next` of its last page as it came.") from None
 

@@ -280,6 +280,55 @@ ADVICE = {
             "看 `detail`：里面写了是哪一行。改好以后，请把整个文件再发一遍。",
         ),
     ),
+    "too_late": Advice(
+        "来不及撤销了",
+        Words("The top-up has left to its operator, or is delivered.", "充值已经发给运营商，或者已经到账。"),
+        Words(
+            "Look at it: if it fails, the price comes back by itself. What is delivered may be reversed on our own network.",
+            "请查询它的状态：如果失败，钱会自动退回；本网已到账的充值可以申请冲正。",
+        ),
+    ),
+    "not_reversible": Advice(
+        "不能冲正",
+        Words(
+            "The operator takes nothing back, or not any more, or the top-up is in no state for it; `detail` says which.",
+            "运营商不支持冲正、已过时限，或者这笔充值现在不能冲正；`detail` 里写了是哪一种。",
+        ),
+        Words("Nothing was changed. Settle it with your customer.", "没有任何改动。请与你的客户协商解决。"),
+    ),
+    "illegal_transition": Advice(
+        "此刻不能这样做",
+        Words("The thing is in a state that does not allow this step.", "它现在的状态不允许这一步。"),
+        Words("Look at it as it stands now, and read `detail`.", "请先查询它现在的状态，并看 `detail`。"),
+    ),
+    "not_a_pin": Advice(
+        "不是充值卡密码",
+        Words("The PIN has too few or too many characters.", "密码的位数不对。"),
+        Words("Have it typed again as it stands on the card.", "请用户照着卡面再输入一次。"),
+    ),
+    "wrong_pin": Advice(
+        "密码不对",
+        Words("No card has this PIN. Wrong PINs are counted.", "没有这个密码的卡。输错会被计数。"),
+        Words("Have it compared with the card, digit by digit.", "请用户逐位核对卡面。"),
+    ),
+    "voucher_used": Advice(
+        "卡已经用过",
+        Words("The card was used for another number.", "这张卡已经给别的号码充过。"),
+        Words("It cannot be used again; another card is needed.", "不能再用了，请换一张卡。"),
+    ),
+    "voucher_not_valid": Advice(
+        "卡不能用",
+        Words("The card was not sold yet, was withdrawn, or its time is over.", "卡还没有售出、已被作废，或者已过期。"),
+        Words("`detail` says which. The shop that sold it can help.", "原因见 `detail`。请联系售卡的商店。"),
+    ),
+    "too_many_tries": Advice(
+        "输错次数太多",
+        Words(
+            "Too many wrong PINs came from this person, or from all of yours.",
+            "这个人（或你的全部用户）输错的次数太多。",
+        ),
+        Words("Wait as many seconds as Retry-After says.", "请等待 Retry-After 所写的秒数。"),
+    ),
     "not_ready": Advice(
         "结果还没有全部出来",
         Words("Rows of the file are still being worked off.", "文件里还有行正在处理。"),

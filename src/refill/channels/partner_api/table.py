@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from refill.channels.machines.batcher import Overloaded
 from refill.channels.machines.limits import TooMany
 from refill.channels.machines.operation import Answer, Operation, Words
+from refill.channels.partner_api.cards import card_operations
 from refill.channels.partner_api.lists import list_operations
 from refill.channels.partner_api.look import look_operations
 from refill.channels.partner_api.quotes import quote_operations
 from refill.channels.partner_api.topups import BadKey, Bulk, BulkAsk, CardNumber, NoName, TopUp, TopUpAsk, TopUps
+from refill.channels.partner_api.undo import undo_operations
 from refill.channels.partner_api.uploads import upload_operations
 from refill.channels.partner_api.webhooks import webhook_operations
 from refill.errors import (
@@ -108,6 +110,8 @@ def operations(trade: Trade, topups: TopUps) -> Sequence[Operation]:
         *look_operations(trade),
         *webhook_operations(trade),
         *upload_operations(trade, topups),
+        *undo_operations(trade),
+        *card_operations(trade),
     ]
-    order = ["topups", "files", "catalogue", "numbers", "account", "webhooks"]
+    order = ["topups", "files", "catalogue", "numbers", "account", "vouchers", "webhooks"]
     return sorted(found, key=lambda operation: order.index(operation.group))

@@ -247,6 +247,38 @@ FIELDS: Fields = {
     "Replayed.replayed": _said("How many events are told again.", "重新推送的事件数。"),
     "Replayed.limit": _said("How many at most at a time.", "一次最多多少个。"),
     "Tested.accepted": _said("Was it answered with 2xx?", "回答是否为 2xx。"),
+    # numbers' histories, PINs, reversals
+    "operator_source": _said(
+        "Who says so: our own network, a person, a delivery, a look-up, or only the prefix.",
+        "依据：本网、人工认定、以往充值、查询，或仅凭号段。",
+    ),
+    "ported": _said("Was it ported? null: nobody told us.", "是否携号转网；null 表示不知道。"),
+    "warnings": _said("What to look at twice before paying.", "付款前要多看一眼的事。"),
+    "TopUp.pin": _said("The operator's PIN, when that is what was sold.", "所售的运营商充值密码（如果卖的是密码）。"),
+    "Pin.pin": _said("The PIN.", "密码。"),
+    "serial": _said("The serial beside it.", "序列号。"),
+    "expires_on": _said("The last day on which it can be used.", "最后可用的日期。"),
+    "asked_at": _said("When it was asked for, UTC.", "申请时间，UTC。"),
+    "ended_at": _said("When it was decided, UTC.", "有结果的时间，UTC。"),
+    "ReversalAsk.reason": _said(
+        "Why it is to be taken back, in words; kept for people who look later.",
+        "为什么要冲正，用文字写；留给日后查看的人。",
+        pattern="^[^\\u0000-\\u001f\\u007f]{1,200}$",
+    ),
+    "ReversalTold.state": _said(
+        "processing: the operator is being asked; reversed: all of it is taken back, and the price with you; refused: the "
+        "credit stays; unknown: the operator cannot tell, and our people ask it.",
+        "processing 正在向运营商申请；reversed 已全额冲正，钱已退给你；refused 话费保留；unknown 运营商说不清，由我们的人去问。",
+    ),
+    "ReversalTold.reason": _said("Why it was asked for.", "申请冲正的理由。"),
+    "refused_because": _said(
+        "spent: part of it was used; too_late; declined by the operator.",
+        "spent 已用掉一部分；too_late 太晚了；declined 运营商不同意。",
+    ),
+    # scratch cards
+    "CardAsk.msisdn": _said("A number of our own network.", "本网号码。", **MSISDN),
+    "CardAsk.pin": _said("The PIN under the scratch-off field, in groups or not.", "涂层下的密码，分组与否都可以。"),
+    "person": _said("Your own word for whoever types the PIN.", "你给输入密码的人起的代号。"),
     # headers
     "Idempotency-Key": _said("", "", pattern="^[!-~]{1,255}$"),
 }
