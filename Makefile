@@ -5,6 +5,7 @@ UV      = 0.13.9
 
 BIN      := .venv/bin
 INSTALLED := .venv/installed
+CLIENTS := .venv/clients/installed
 MESSAGES := $(shell find src -name '*.po' 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -22,13 +23,18 @@ $(INSTALLED): requirements.lock pyproject.toml hatch_build.py $(MESSAGES)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+$(CLIENTS): $(INSTALLED) requirements-clients.lock  # what others wrote, in an environment that disturbs nobody's
+	test -x .venv/clients/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv/clients
+	$(BIN)/uv pip sync --quiet --python .venv/clients/bin/python --require-hashes requirements-clients.lock
+	@touch $@
+
 run: venv ## start the whole system on this machine, with a database and simulated partners
 	$(BIN)/refill up
 
-test: venv ## run the whole test suite
+test: venv $(CLIENTS) ## run the whole test suite
 	$(BIN)/python -m pytest -n 2
 
-check: venv ## what must hold before a change is accepted: format, lint, types, imports, tests, branches of the money's path
+check: venv $(CLIENTS) ## what must hold before a change is accepted: format, lint, types, imports, tests, branches of the money's path
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -45,11 +51,13 @@ proof: venv ## live through many seeded days with planted faults (SEEDS=1500)
 bench: venv ## measure the hot path against references in the same run
 	$(BIN)/refill bench all
 
-lock: ## write requirements.lock again from pyproject.toml
+lock: ## write both locks again, from pyproject.toml and requirements-clients.in
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps uv==$(UV)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	    --no-annotate pyproject.toml --group dev --output-file requirements.lock $(LOCK_OPTIONS)
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    --no-annotate requirements-clients.in --output-file requirements-clients.lock $(LOCK_OPTIONS)
 
 assets: venv ## build the style sheet and the translations again
 	$(BIN)/python hatch_build.py

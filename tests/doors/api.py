@@ -12,7 +12,7 @@ from tests.topup.shop import OWN_NUMBER, Lossy, Shop
 
 from refill import accounts, ledger, numbers
 from refill.accounts import KeyRing
-from refill.channels import callbacks
+from refill.channels import callbacks, dialects
 from refill.channels.machines.limits import PatientHttp
 from refill.channels.partner_api import create_app
 from refill.db import Pool, Tx
@@ -39,7 +39,9 @@ class Api:
 
     async def furnish(self, **server: Any) -> "Api":
         self.partner, self.key = await self.new_partner("Acme", "1000.00 CNY")
-        self.app = create_app(self.shop.trade, self.keyring, also=callbacks.routes(self.shop.trade), **server)
+        trade = self.shop.trade
+        speaking = dialects.routes(trade, self.keyring, lambda asks: self.app.topups.singles.submit(asks))
+        self.app = create_app(trade, self.keyring, also=[*callbacks.routes(trade), *speaking], **server)
         return self
 
     async def new_partner(self, name: str, float_: str, scopes: str = "topup balance webhooks subscriber") -> tuple[str, str]:

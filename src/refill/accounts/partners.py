@@ -208,6 +208,10 @@ class KeyRing:
         raw = bearer if isinstance(bearer, bytes) else bearer.encode("utf-8", "surrogatepass")
         return self._keys.get(self._vault.digest(KIND, raw))
 
+    def by_digest(self, digest: str) -> PartnerKey | None:
+        """The key in force with this digest, for what was made from a key and carries it."""
+        return self._keys.get(digest)
+
     async def find_or_read(self, bearer: str | bytes) -> PartnerKey | None:
         """Like `find`; for an unknown key the database is asked, at most once a second for everybody together."""
         found = self.find(bearer)

@@ -38,6 +38,7 @@ class Ask(msgspec.Struct, frozen=True):
     max_price: Money | None = None
     commission_bp: int | None = None  # the partner's; None is the retail price
     quote: str | None = None  # a kept quote, whose price counts
+    also: tuple[str, ...] = ()  # further keys of the same ask
     bulk: BulkKey | None = None  # the request that it came in with others; its key is claimed once for all of them
 
 

@@ -169,6 +169,7 @@ def _names(trade: Trade, ask: Ask) -> tuple[str, tuple[str, ...]]:
     names = []
     if ask.key is not None:
         names.append(store.key_name(trade, ask.payer, "key", ask.key))
+        names += [store.key_name(trade, ask.payer, "key", key) for key in ask.also]
     if ask.reference is not None:
         names.append(store.key_name(trade, ask.payer, "reference", ask.reference))
     # Normalised: the same key with another content is an error, never a second order.
