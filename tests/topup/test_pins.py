@@ -1,6 +1,7 @@
 """PINs out of our own stock: given and delivered in one transaction, read by who paid, replaced by two people."""
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from tests.topup.shop import NORTHTELS, Lossy, Shop, table
 
 from refill import catalogue, stock
 from refill.db import Pool
-from refill.errors import BadInput, CannotHappen, NotAllowed, NotFound
+from refill.errors import BadInput, CannotHappen, NotAllowed, NotAnAmount, NotForSale, NotFound
 from refill.money import money
 from refill.operators import Recharge, pins
 from refill.outcome import Unknown
@@ -21,17 +22,19 @@ PIN = "cmcc-pin-50"
 GOODS = Goods("cmcc", PIN, money("50 CNY"), money("49.20 CNY"))
 
 
+def like(table: str, of: str, **other: object) -> str:
+    """One more row of the catalogue, like another."""
+    return (
+        f"INSERT INTO catalogue_{table} SELECT (jsonb_populate_record(t, '{json.dumps(other)}')).*"
+        f" FROM catalogue_{table} t WHERE id = '{of}'"
+    )
+
+
 @pytest.fixture
 async def kiosk(shop: Shop) -> Shop:
     """A shop that sells PINs; there is none yet."""
-    await shop.sql(
-        "INSERT INTO catalogue_product (id, operator_id, kind, face_minor, currency, retail_bp, validity_days,"
-        f" validity_policy, enabled) VALUES ('{PIN}', 'cmcc', 'fixed', 5000, 'CNY', 9960, 0, 'never', true)"
-    )
-    await shop.sql(
-        "INSERT INTO catalogue_supply (id, operator_id, product_id, supplier, cost_bp, priority, enabled)"
-        f" VALUES ('cmcc-pins', 'cmcc', '{PIN}', 'pins', 9840, 1, true)"
-    )
+    await shop.sql(like("product", "cmcc-50", id=PIN, category="pin", retail_bp=9960))
+    await shop.sql(like("supply", "cmcc-northtel", id="cmcc-pins", product_id=PIN, supplier="pins", priority=1))
     shop.trade.shelf.catalogue = await shop.db.transaction(catalogue.load)
     return shop
 
@@ -108,8 +111,8 @@ async def test_out_of_stock_parks_alarms_and_goes_on_when_stock_arrives(kiosk: S
     await kiosk.tick()
     assert await kiosk.story(order.id) == "held sent#1 parked#1"
     assert await kiosk.cases(PIN) == ["low_stock"]
-    assert (await kiosk.attempt(order.id)).code == "out_of_stock"
-    kiosk.world.clock += timedelta(seconds=1)
+    assert (await kiosk.attempt(order.id)).code == "empty_float"
+    kiosk.world.clock += timedelta(seconds=6)
     await buy(kiosk)
     await kiosk.tick()
     await kiosk.tick()
@@ -289,3 +292,28 @@ async def test_the_supplier_of_pins_is_never_asked_over_a_wire(kiosk: Shop) -> N
     assert isinstance(await supplier.recharge(kiosk.world, ask), Unknown)
     assert isinstance(await supplier.inquire(kiosk.world, ask), Unknown)
     assert isinstance(await supplier.balance(kiosk.world, "CNY"), Unknown)
+
+
+async def test_pins_are_bought_for_what_our_stock_supplies(kiosk: Shop) -> None:
+    await kiosk.sql("UPDATE catalogue_supply SET enabled = false WHERE operator_id = 'cbn'")  # nobody supplies it
+    kiosk.trade.shelf.catalogue = await kiosk.db.transaction(catalogue.load)
+    assert flow.sold_by_pin(kiosk.trade) == {PIN: ("cmcc", money("50 CNY"))}
+    file, said = b"serial,pin,expiry\nS1,123456789012,2027-12-31\n", {"purse": "bank:main", "who": "wang", "why": "x"}
+    arrival = await flow.receive_stock(kiosk.trade, file, PIN, "49.20", **said)
+    assert arrival.batch is not None and arrival.batch.goods == GOODS
+    with pytest.raises(NotForSale):
+        await flow.receive_stock(kiosk.trade, file, "cmcc-50", "49.20", **said)
+    with pytest.raises(NotAnAmount):
+        await flow.receive_stock(kiosk.trade, file, PIN, "4.9e1", **said)
+
+
+async def test_out_of_stock_another_supplier_is_asked_at_once_and_none_is_asked_twice(kiosk: Shop, pool: Pool) -> None:
+    await kiosk.sql(like("supply", "cmcc-northtel", id="cmcc-other", product_id=PIN, priority=2))
+    kiosk.trade.shelf.catalogue = await kiosk.db.transaction(catalogue.load)
+    order = await partner_buys(kiosk)
+    assert order.supplier == "pins"
+    await kiosk.wait(5)
+    assert (await kiosk.order(order.id)).status == "succeeded"
+    suppliers = [f"{each.supplier} {each.state}" for each in (await kiosk.timeline(order.id)).attempts]
+    assert suppliers == ["pins refused", "northtel done"]
+    await sound(kiosk, pool)

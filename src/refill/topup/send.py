@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from refill.catalogue.routing import Choice, Route, Tried
-from refill.operators import Delivery, Recharge
+from refill.operators import Delivery, Recharge, pins
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, Outcome, Unknown
 from refill.topup import states
 from refill.topup.exchange import frozen
@@ -30,6 +30,8 @@ def tried(dossier: Dossier) -> dict[str, Tried]:
         if attempt.state == "refused" and attempt.code != EMPTY_FLOAT:
             times = found[attempt.supplier].times if attempt.supplier in found else 0
             found[attempt.supplier] = Tried(times + 1, attempt.prepared_at + after(states.RETRY, times))
+        elif attempt.state == "refused" and attempt.supplier == pins.NAME:  # of this product none was left a moment ago
+            found[pins.NAME] = Tried(0, attempt.prepared_at + after(states.RETRY, 0))
     return found
 
 
