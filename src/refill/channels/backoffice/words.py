@@ -102,6 +102,8 @@ KINDS: dict[str, Promise] = {
     "low_float": _("Our float will be empty soon"),
     "voucher_guessing": _("PINs are being guessed"),
     "webhook_failing": _("A partner's endpoint fails"),
+    "wrong_cost": _("A supplier took more than agreed"),
+    "rate_old": _("An exchange rate ran out"),
     "difference": _("Difference in the books"),
     "disputed": _("Disputed payment"),
     "dispute_lost": _("Lost dispute"),
@@ -180,7 +182,12 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     floats = {"title": _("Floats at suppliers"), "icon": "account_balance_wallet", "link": reverse("staff:floats")}
     pins = {"title": _("PINs"), "icon": "pin", "link": reverse("staff:pins")}
     cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
-    return [{"items": [today, books, floats, cards, pins]}, {"title": _("Look up"), "separator": True, "items": lists}]
+    guards = {"title": _("Lists and limits"), "icon": "shield", "link": reverse("staff:guards")}
+    rates = {"title": _("Exchange rates"), "icon": "currency_exchange", "link": reverse("staff:rates")}
+    return [
+        {"items": [today, books, floats, rates, cards, pins, guards]},
+        {"title": _("Look up"), "separator": True, "items": lists},
+    ]
 
 
 def state(word: str) -> Promise | str:

@@ -21,6 +21,10 @@ ERRORS: dict[str, Promise] = {
     "not_a_number": _("That is not a mobile number yet. Check the digits, for example 138 0013 8000."),
     "not_an_amount": _("Please enter an amount in digits, for example 50."),
     "not_for_sale": _("This amount is not on sale for this operator. Choose another one."),
+    "number_not_served": _("We cannot top up this number here. Nothing was charged; our support can tell you more."),
+    "limit_reached": _(
+        "As much as is allowed was topped up for now. Nothing was charged; try again later, or choose a smaller amount."
+    ),
     "price_too_high": _("The price changed meanwhile. Please look at it again before you pay."),
     "illegal_transition": _("This order has moved on. Here is how it stands now."),
     "key_reused": _("This form was used for another top-up. Please start again."),
