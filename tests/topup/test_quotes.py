@@ -172,3 +172,8 @@ async def test_what_nobody_used_is_forgotten_and_what_was_used_is_kept(shop: Sho
     await shop.world.advance(timedelta(days=8).total_seconds())
     assert await shop.db.transaction(lambda tx: quotes.forget(tx, shop.world.db_now())) == 1
     assert list(await shop.db.transaction(lambda tx: quotes.hold(tx, [kept.id, other.id]))) == [kept.id]
+
+
+async def test_a_number_of_our_own_is_quoted_with_its_days(shop: Shop) -> None:
+    kept = await quoted(shop, OWN_NUMBER, operator="cmcc")
+    assert (kept.quote.operator, kept.quote.days, kept.number) == ("demo", 60, shop.number(OWN_NUMBER))
