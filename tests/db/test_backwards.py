@@ -20,3 +20,8 @@ def test_windows_end_where_they_are_told_to() -> None:
     since = NOW - timedelta(minutes=3)
     assert list(backwards(NOW, since))[-1][0] == since
     assert list(backwards(since, NOW)) == []
+
+
+def test_all_of_time_can_be_looked_through() -> None:
+    first, last = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    assert list(backwards(last, first))[-1][0] == first

@@ -30,6 +30,6 @@ def backwards(until: datetime, since: datetime | None = None) -> Iterator[tuple[
     """Windows [since, until) from `until` back to `since`, each wider than the one before."""
     since, width = since or BEGINNING, FIRST_WINDOW
     while until > since:
-        start = max(since, until - width)
+        start = until - min(width, until - since)
         yield start, until
         until, width = start, width * WIDER

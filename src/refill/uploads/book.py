@@ -1,5 +1,6 @@
 """Files as they are kept: taken whole in one transaction, handed out part by part, each with its result."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -185,7 +186,7 @@ async def take(
             now=now,
             ns=[n for n, _ in some],
             rows=[part.rows() for _, part in some],
-            bodies=[vault.seal(KIND, f"{id_}.{n}", _encode(part)) for n, part in some],
+            bodies=[vault.seal(KIND, f"{id_}.{n}", zlib.compress(_encode(part), 1)) for n, part in some],
         )
     return await progress(tx, owner, id_)
 
@@ -202,7 +203,7 @@ async def part(tx: Tx, vault: Vault, id_: str, n: int) -> tuple[Part, Result]:
     """A part of a file that is done."""
     row = await tx.row(PART, job=id_, n=n)
     assert row is not None and row[1] is not None
-    return _part(vault.unseal(KIND, f"{id_}.{n}", row[0])), _result(row[1])
+    return _read(vault, id_, n, row[0]), _result(row[1])
 
 
 async def claim(tx: Tx, vault: Vault, now: datetime, lease: datetime) -> Claimed | None:
@@ -211,7 +212,11 @@ async def claim(tx: Tx, vault: Vault, now: datetime, lease: datetime) -> Claimed
     if row is None:
         return None
     job, n, body = row
-    return Claimed(job, n, _part(vault.unseal(KIND, f"{job}.{n}", body)))
+    return Claimed(job, n, _read(vault, job, n, body))
+
+
+def _read(vault: Vault, job: str, n: int, body: bytes) -> Part:
+    return _part(zlib.decompress(vault.unseal(KIND, f"{job}.{n}", body)))
 
 
 async def later(tx: Tx, claimed: Claimed, due: datetime) -> None:
