@@ -45,11 +45,11 @@ async def give(trade: Trade, tx: Tx, asked: Sequence[tuple[Attempt, Recharge]]) 
 
 def sold_by_pin(trade: Trade) -> dict[str, tuple[str, Money]]:
     """The products that our own stock supplies, each with its operator and face value."""
-    catalogue, sold = trade.shelf.catalogue, {}
+    catalogue, now, sold = trade.shelf.catalogue, trade.world.db_now(), {}
     for operator in catalogue.operators():
         for offer in catalogue.offers(operator.id):
             try:
-                routes = catalogue.routes(operator.id, offer.product, offer.face)
+                routes = catalogue.routes(operator.id, offer.product, offer.face, at=now)
             except NotForSale:  # nobody supplies it at present
                 continue
             if offer.face == offer.most and any(route.supplier == pins.NAME for route in routes):

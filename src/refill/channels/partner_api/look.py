@@ -15,7 +15,7 @@ from refill.channels.machines.limits import TokenBuckets, TooMany
 from refill.channels.machines.operation import Answer, Call, Operation, Words, json_of
 from refill.channels.partner_api.cursors import read_cursor, write_cursor
 from refill.channels.partner_api.topups import Pin, TopUp, shown
-from refill.errors import NotANumber, NotFound
+from refill.errors import NotANumber, NotForSale, NotFound
 from refill.ids import cell_of_id
 from refill.money import decimal_text
 from refill.topup import flow, store, whose
@@ -171,8 +171,8 @@ class Looks:
 
     async def operators(self, call: Call) -> Response:
         """What is on sale by operator, at this partner's prices."""
-        catalogue = self._trade.shelf.catalogue
-        return json_of(Operators([_operator(catalogue, operator, call.key) for operator in catalogue.operators()]))
+        catalogue, now = self._trade.shelf.catalogue, self._trade.world.db_now()
+        return json_of(Operators([_operator(catalogue, operator, call.key, now) for operator in catalogue.operators()]))
 
     async def products(self, call: Call) -> Response:
         """What is on sale as one list, a page at a time; the cursor is the last product shown."""
@@ -185,7 +185,7 @@ class Looks:
         return json_of(Products(page, more))
 
     def _products(self, key: PartnerKey, wanted: ProductsWanted) -> list[Product]:
-        catalogue = self._trade.shelf.catalogue
+        catalogue, now = self._trade.shelf.catalogue, self._trade.world.db_now()
         return [
             Product(
                 product=offer.product,
@@ -200,7 +200,7 @@ class Looks:
             )
             for operator in catalogue.operators()
             if wanted.operator in (None, operator.id) and wanted.country in (None, operator.country)
-            for offer in _operator(catalogue, operator, key).products
+            for offer in _operator(catalogue, operator, key, now).products
             if wanted.kind in (None, offer.kind)
         ]
 
@@ -255,10 +255,15 @@ class Looks:
         return found.get(number_id)
 
 
-def _operator(catalogue: Catalogue, operator: catalogue_.Operator, key: PartnerKey) -> Operator:
+def _operator(catalogue: Catalogue, operator: catalogue_.Operator, key: PartnerKey, now: datetime) -> Operator:
     offers = []
     for offer in catalogue.offers(operator.id):
-        quote = catalogue.quote(operator.id, offer.face, product=offer.product, commission_bp=key.commission_bp)
+        try:
+            quote = catalogue.quote(
+                operator.id, offer.face, at=now, product=offer.product, commission_bp=key.commission_bp
+            )
+        except NotForSale:
+            continue  # nobody delivers it at present, or the exchange rate of who does is too old
         is_range = offer.kind == "range"
         offers.append(
             Offer(
