@@ -47,7 +47,7 @@ from refill.money import Money
 from refill.operators import Supplier, home, suppliers_by_name, terms_by_name
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
-from refill.topup import Rules, Shelf, Trade, Worker, quotes
+from refill.topup import Rules, Shelf, Trade, Worker, flow, quotes
 from refill.vault import Vault
 from refill.world import NoAnswer, NotSent, Request, Response
 
@@ -464,6 +464,11 @@ async def _take_statements(house: House) -> None:
             log.error("a statement was refused", error=answer.code)
 
 
+async def chase(house: House, stop: asyncio.Event) -> None:
+    """Asks suppliers about credit that is to be taken back until told to stop."""
+    await _work_off(lambda: flow.chase_reversals(house.trade), stop)
+
+
 ROUND_OF_FLOATS_S = 5
 
 
@@ -588,7 +593,17 @@ def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., A
     return app
 
 
-MACHINES = ("/v1/", "/callbacks/", "/dialects/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/developers", "/problems/")
+MACHINES = (
+    "/v1/",
+    "/callbacks/",
+    "/dialects/",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/developers",
+    "/problems/",
+)
 
 
 async def serve(house: House, stop: asyncio.Event, ready: Coroutine[Any, Any, None]) -> None:
@@ -667,6 +682,7 @@ async def up(
             group.create_task(keep_house(house, stop))
             group.create_task(keep_books(house, stop))
             group.create_task(keep_floats(house, stop))
+            group.create_task(chase(house, stop))
         else:
             group.create_task(keep_fresh(house, stop))
         await serve(house, stop, ready(house, far))

@@ -27,7 +27,7 @@ def serve(*, data: Data = None, port: Port = None, host: Host = None, doors: str
 
 def work(*, data: Data = None) -> None:
     """Works due orders off: sends, asks, settles, refunds. Any number of workers may run."""
-    from refill.app import House, keep_books, keep_house, stop_on_signals, work_files
+    from refill.app import House, chase, keep_books, keep_floats, keep_house, stop_on_signals, work_files
     from refill.app import work as work_off
 
     async def run(house: House) -> None:
@@ -37,6 +37,8 @@ def work(*, data: Data = None) -> None:
             group.create_task(work_files(house, stop))
             group.create_task(keep_house(house, stop))
             group.create_task(keep_books(house, stop))
+            group.create_task(keep_floats(house, stop))
+            group.create_task(chase(house, stop))
 
     in_house(settings_of(data), run)
 

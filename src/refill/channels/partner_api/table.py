@@ -9,6 +9,7 @@ from refill.channels.partner_api.cards import card_operations
 from refill.channels.partner_api.lists import list_operations
 from refill.channels.partner_api.look import look_operations
 from refill.channels.partner_api.quotes import quote_operations
+from refill.channels.partner_api.reversals import reversal_operations
 from refill.channels.partner_api.topups import BadKey, Bulk, BulkAsk, CardNumber, NoName, TopUp, TopUpAsk, TopUps
 from refill.channels.partner_api.undo import undo_operations
 from refill.channels.partner_api.uploads import upload_operations
@@ -111,6 +112,7 @@ def operations(trade: Trade, topups: TopUps) -> Sequence[Operation]:
         *webhook_operations(trade),
         *upload_operations(trade, topups),
         *undo_operations(trade),
+        *reversal_operations(trade),
         *card_operations(trade),
     ]
     order = ["topups", "files", "catalogue", "numbers", "account", "vouchers", "webhooks"]
