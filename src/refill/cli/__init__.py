@@ -30,7 +30,7 @@ COMMANDS = {
     "cards": {"cards": "SIM cards of our own network."},
     "vouchers": {"vouchers": "Scratch cards: made, sold, withdrawn."},
     "guards": {
-        "numbers": "Numbers that are refused, or always served.",
+        "numbers": "Numbers: whose they are, and which are refused or always served.",
         "limits": "How many top-ups, and how much, in an hour, day, week or month.",
         "rates": "Exchange rates of suppliers that bill in another currency.",
     },

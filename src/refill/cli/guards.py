@@ -7,10 +7,12 @@ from typing import Any
 
 from cyclopts import App
 
+from refill.cli import whose
 from refill.cli.shared import Data, in_house, settings_of
 from refill.errors import BadInput
 
-numbers = App(name="numbers", help="Numbers that are refused, or always served.")
+numbers = App(name="numbers", help="Numbers: whose they are, and which are refused or always served.")
+numbers.command(whose.operator)
 limits = App(name="limits", help="How many top-ups, and how much, in an hour, day, week or month.")
 rates = App(name="rates", help="Exchange rates of suppliers that bill in another currency.")
 

@@ -24,6 +24,7 @@ from refill.channels.backoffice.floats import Floats
 from refill.channels.backoffice.guards import Guards
 from refill.channels.backoffice.masking import mask
 from refill.channels.backoffice.pins import Pins
+from refill.channels.backoffice.whose import Whose
 from refill.channels.people import limits
 from refill.errors import NotFound, RefillError
 from refill.topup.evidence import Evidence
@@ -46,7 +47,7 @@ class SignIn(UnfoldSignIn):
         return accepted
 
 
-class StaffSite(Books, Cards, Floats, Guards, Pins, UnfoldAdminSite):
+class StaffSite(Books, Cards, Floats, Guards, Pins, Whose, UnfoldAdminSite):
     site_title = site_header = "Refill"
     index_title = gettext_lazy("Today")
     login_form = SignIn
@@ -77,7 +78,16 @@ class StaffSite(Books, Cards, Floats, Guards, Pins, UnfoldAdminSite):
             path("case/<path:case_id>/resolve", self.admin_view(require_POST(self.resolve)), name="resolve"),
             path("case/<path:case_id>", self.admin_view(self.case), name="case"),
         ]
-        return own + self.book_urls() + self.card_urls() + self.float_urls() + self.pin_urls() + self.guard_urls() + super().get_urls()
+        return (
+            own
+            + self.book_urls()
+            + self.card_urls()
+            + self.float_urls()
+            + self.pin_urls()
+            + self.guard_urls()
+            + self.whose_urls()
+            + super().get_urls()
+        )
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         """The search box and what waits for a person."""

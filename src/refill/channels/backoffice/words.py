@@ -184,8 +184,9 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
     guards = {"title": _("Lists and limits"), "icon": "shield", "link": reverse("staff:guards")}
     rates = {"title": _("Exchange rates"), "icon": "currency_exchange", "link": reverse("staff:rates")}
+    owners = {"title": _("Whose number"), "icon": "contact_phone", "link": reverse("staff:whose")}
     return [
-        {"items": [today, books, floats, rates, cards, pins, guards]},
+        {"items": [today, books, floats, rates, cards, pins, guards, owners]},
         {"title": _("Look up"), "separator": True, "items": lists},
     ]
 
