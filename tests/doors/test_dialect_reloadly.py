@@ -1,17 +1,15 @@
 """Reloadly's own client, which nobody changed, sells through us; what it does wrong never tops anybody up twice."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.doors.api import Api, api_on
+from tests.doors.official import run_client
 
 from refill.channels.dialects import reloadly
 
-CLIENT = Path(".venv/clients/bin/python")
 STRANGER = "+8613912345678"
 
 
@@ -19,18 +17,6 @@ STRANGER = "+8613912345678"
 async def api(dsn: str) -> AsyncIterator[Api]:
     async with api_on(dsn) as api:
         yield api
-
-
-async def run_client(script: str, *arguments: str) -> dict[str, Any]:
-    """What a script of tests/doors/clients printed, run in the clients' own environment (`make test` makes it)."""
-    assert CLIENT.exists(), "run: make .venv/clients/installed"
-    process = await asyncio.create_subprocess_exec(
-        CLIENT, f"tests/doors/clients/{script}.py", *arguments, stdout=-1, stderr=-1
-    )
-    said, complained = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 0, complained.decode()[-2000:]
-    told: dict[str, Any] = json.loads(said.splitlines()[-1])
-    return told
 
 
 async def test_the_official_client_sells_through_us(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,9 +55,15 @@ async def test_the_official_client_sells_through_us(api: Api, monkeypatch: pytes
     assert await api.credit() == "120.00"
 
 
-async def test_what_a_client_repeats_without_a_name_is_one_top_up_on_both_sides_of_a_turn_of_the_clock(api: Api) -> None:
+async def test_what_a_client_repeats_without_a_name_is_one_top_up_on_both_sides_of_a_turn_of_the_clock(
+    api: Api,
+) -> None:
     operator = (await _get(api, "/operators/auto-detect/phone/13800138000/countries/CN"))["operatorId"]
-    wish = {"operatorId": str(operator), "amount": "20.00", "recipientPhone": {"countryCode": "CN", "number": "13800138000"}}
+    wish = {
+        "operatorId": str(operator),
+        "amount": "20.00",
+        "recipientPhone": {"countryCode": "CN", "number": "13800138000"},
+    }
     first, second = await asyncio.gather(_post(api, wish), _post(api, wish))
     assert sorted(answer.get("errorCode", "") for answer in (first, second)) == ["", "PHONE_RECENTLY_RECHARGED"]
     for _ in range(3):

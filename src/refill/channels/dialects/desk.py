@@ -40,12 +40,13 @@ class Repeated(OtherContent):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A top-up as a foreign client asks for it; `reference` is the client's own name for it, where it gave one."""
+    """A top-up as a foreign client asks for it; `reference` or `key` is the client's own name for it, where it gave one."""
 
     dialect: str
     number: Msisdn
     face: Money
     reference: str | None = None
+    key: str | None = None
     operator: str | None = None
     product: str | None = None
     max_price: Money | None = None
@@ -98,13 +99,16 @@ class Desk:
     async def place(self, key: PartnerKey, wish: Wish) -> Order:
         """Places a top-up once, however often the client sends it. Raises what the flow refuses, and Repeated.
 
-        A reference names it for ever. Without one, the same number and amount within GUARD is the request that a client
-        sends again because it heard no answer: it is refused by name, for nobody can tell it from a wish for more.
+        A reference or a key names it for ever. Without either, the same number and amount within GUARD is the request
+        that a client sends again because it heard no answer: it is refused by name, for nobody can tell it from a wish
+        for more.
         """
         if wish.reference is not None:
             if _REFERENCE.fullmatch(wish.reference) is None or numbers.names_a_card(wish.reference):
                 raise BadInput("A reference has 1 to 128 printable ASCII characters and is no payment card's number.")
             return await self._placed(self._ask(key, wish))
+        if wish.key is not None:
+            return await self._placed(self._ask(key, wish, (f"{wish.dialect} {wish.key}",)))
         now = self.trade.world.now()
         turn = int(now.timestamp() // GUARD.total_seconds())
         said = f"{wish.dialect} {wish.number.digits} {wish.face}"
