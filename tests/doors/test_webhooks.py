@@ -47,6 +47,7 @@ class Listening:
 async def listening(dsn: str) -> AsyncIterator[Listening]:
     async with api_on(dsn) as api:
         yield Listening(api)
+        await api.shop.world.advance(0)  # what was started beside the story ends with it
 
 
 async def test_an_endpoint_is_made_shown_changed_and_deleted(listening: Listening) -> None:

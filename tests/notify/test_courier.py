@@ -8,6 +8,7 @@ import pytest
 from tests.notify.conftest import PLACE, Receiver, Town
 
 from refill import notify
+from refill.channels.partner_api.webhooks import render
 from refill.errors import NotEnough
 from refill.topup import flow
 from refill.world import Response
@@ -261,3 +262,70 @@ async def test_what_they_answer_is_kept_without_whole_numbers(town: Town) -> Non
     assert tried.says.startswith("no such  number 138****00 xxx")
     assert len(tried.says) < 500
     assert PLACE.startswith("https")
+
+
+async def test_what_is_old_is_forgotten_with_all_that_was_noted_about_it(town: Town) -> None:
+    endpoint, _ = await town.listen()
+    await town.shop.placed(town.shop.partners_ask())
+    await town.tell_all()
+    await town.world.advance(29 * 86_400)
+    await town.shop.placed(town.shop.partners_ask())
+    await town.tell_all()
+
+    async def forget() -> int:
+        return await town.db.transaction(lambda tx: notify.forget(tx, town.world.db_now()))
+
+    assert await forget() == 0
+    await town.world.advance(2 * 86_400)
+    assert [await forget(), await forget()] == [1, 0]
+    assert await town.log(endpoint) == ["succeeded accepted 1"]
+    counts = [
+        await town.shop.sql(f"SELECT FROM {table}") for table in ("notify_event", "notify_delivery", "notify_try")
+    ]
+    assert counts == [1, 1, 1]
+
+
+async def test_nothing_is_sent_to_a_deleted_endpoint(town: Town) -> None:
+    endpoint, _ = await town.listen()
+    await town.shop.placed(town.shop.partners_ask())
+    await town.db.transaction(lambda tx: notify.delete(tx, town.shop.partner, endpoint.id, town.world.db_now()))
+    await town.shop.placed(town.shop.partners_ask())
+    await town.tell_all()
+    assert town.receiver.requests == []
+    assert await town.shop.sql("SELECT FROM notify_event") == 1
+
+
+async def test_a_full_courier_takes_nothing(town: Town) -> None:
+    await town.listen()
+    await town.shop.place(*(town.shop.partners_ask(face="10.00 CNY") for _ in range(5)))
+    town.courier = notify.Courier(town.world, town.db, town.shop.vault, render(town.shop.trade), in_flight=3)
+    assert [await town.courier.tick(), await town.courier.tick()] == [3, 0]
+    await town.world.advance(0)
+    await town.tell_all()
+    assert len(town.receiver.heard) == 5
+
+
+async def test_an_endpoint_that_accepts_is_asked_more_at_a_time(town: Town) -> None:
+    endpoint, _ = await town.listen()
+    await town.shop.place(*(town.shop.partners_ask(face="10.00 CNY") for _ in range(90)))
+    assert [await town.tell(), await town.tell()] == [32, 58]
+    assert town.courier._allowed == {endpoint.id: 32 + 90}
+
+
+async def test_a_retry_after_that_is_no_number_asks_for_nothing(town: Town) -> None:
+    await town.listen()
+    town.receiver.answers = [
+        Response(503, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, b""),
+        Response(503, {}, b""),
+    ]
+    await town.shop.placed(town.shop.partners_ask())
+    await town.wait(40)
+    assert town.receiver.kinds == ["succeeded"]
+
+
+async def test_nobody_there_is_a_failure_that_says_so(town: Town) -> None:
+    endpoint, _ = await town.listen("https://nobody.example/")
+    order = await town.shop.placed(town.shop.partners_ask())
+    await town.tell_all()
+    (tried,) = await town.db.transaction(lambda tx: notify.tries(tx, endpoint.id, f"{order.id}e1"))
+    assert (tried.status, tried.says) == (None, "not sent: nobody listens there")

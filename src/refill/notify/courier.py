@@ -4,6 +4,7 @@ An endpoint that fails is asked less and less at a time, so that it costs little
 their own timetable (`webhook.WAITS_S`).
 """
 
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ from refill.world import World
 
 BATCH = 512
 SEND_WITHIN = timedelta(seconds=10)  # from the commit of a lease to the first byte
-AT_ONCE = 32  # requests to one endpoint from one process, when all is well with it
+AT_ONCE = 32  # requests to one endpoint from one process, as long as nothing is known of it
+MOST_AT_ONCE = 256  # when all is well with it
 
 log = structlog.get_logger()
 
@@ -74,8 +76,7 @@ TAKE = Statement("""
                             WHERE b.endpoint = w.endpoint AND b.cell = w.cell AND b.subject = w.subject AND b.n < w.n
                               AND b.state = 'waiting')
          ORDER BY w.due
-         LIMIT coalesce((SELECT t.room FROM unnest(:endpoints::text[], :rooms::integer[]) AS t (id, room)
-                          WHERE t.id = e.id), :atonce::integer)
+         LIMIT coalesce((:rooms::jsonb ->> e.id)::integer, :atonce::integer)
            FOR UPDATE SKIP LOCKED) AS d
        WHERE e.state = 'active'
        LIMIT :most::integer),
@@ -163,7 +164,7 @@ class Courier:
         self._lease = SEND_WITHIN + timedelta(seconds=self._sender.HARD_END_S + 15)
         self._batch, self._most = batch, in_flight
         self._flying: Counter[str] = Counter()  # by endpoint
-        self._allowed: dict[str, int] = {}  # how many at once, where it is not AT_ONCE
+        self._allowed: dict[str, int] = {}  # how many at once, learnt
         self._answers: list[tuple[Parcel, Receipt]] = []
         self._settling = False
 
@@ -173,7 +174,7 @@ class Courier:
         if room <= 0:
             return 0
         busy = {*self._flying, *self._allowed}
-        rooms = {id_: max(0, self._allowed.get(id_, AT_ONCE) - self._flying[id_]) for id_ in sorted(busy)}
+        rooms = {id_: max(0, self._allowed.get(id_, AT_ONCE) - self._flying[id_]) for id_ in busy}
         parcels = await self._db.transaction(lambda tx: self._take(tx, room, rooms))
         for parcel in parcels:
             self._flying[parcel.endpoint] += 1
@@ -186,8 +187,7 @@ class Courier:
             TAKE,
             now=now,
             lease=now + self._lease,
-            endpoints=list(rooms),
-            rooms=list(rooms.values()),
+            rooms=json.dumps(rooms),
             atonce=AT_ONCE,
             most=most,
         )
@@ -223,11 +223,9 @@ class Courier:
         await self._settle(parcel, receipt)
 
     def _learn(self, endpoint: str, *, well: bool) -> None:
-        """Half as many at once after each failure, twice as many after each success."""
+        """Half as many at once after each failure, one more after each success."""
         now = self._allowed.get(endpoint, AT_ONCE)
-        self._allowed[endpoint] = min(AT_ONCE, 2 * now) if well else max(1, now // 2)
-        if self._allowed[endpoint] == AT_ONCE:
-            del self._allowed[endpoint]
+        self._allowed[endpoint] = min(MOST_AT_ONCE, now + 1) if well else max(1, now // 2)
 
     async def _settle(self, parcel: Parcel, receipt: Receipt) -> None:
         """Whoever finds nobody settling settles all that has come in; so answers are saved in batches by themselves."""
