@@ -293,8 +293,8 @@ HOLD = Statement(f"""
 """)
 
 LATEST = Statement(f"""
-    -- Batches, the latest first; or the one of that name
-    SELECT {_BATCH} FROM stock_batch WHERE code = :code OR :code = '' ORDER BY asked_at DESC, code LIMIT :most::int
+    -- Batches, those that wait first, then the latest; or the one of that name
+    SELECT {_BATCH} FROM stock_batch WHERE code = :code OR :code = '' ORDER BY state <> 'open', asked_at DESC, code LIMIT :most::int
 """)
 
 DECIDE = Statement("""
@@ -342,7 +342,7 @@ async def decline(tx: Tx, world: World, code: str, who: str) -> Batch:
 
 
 async def batches(tx: Tx, code: str = "", most: int | None = None) -> list[Batch]:
-    """All batches or the `most` latest, or the one of that name."""
+    """All batches or `most` of them, those that wait first, then the latest; or the one of that name."""
     return [_batch(*row) for row in await tx.rows(LATEST, code=code, most=most)]
 
 

@@ -167,6 +167,7 @@ class Pins:
         return self._page(
             request, "pins", title=_("PINs"), shelves=rows, me=request.user.get_username(), products=on_sale(),
             batches=[(BATCH_STATES[batch.state], batch) for batch in batches],
+            open=[batch for batch in batches if batch.state == "open"],
             wishes=[(KINDS[wish.kind], wish) for wish in wishes],
             refused=refused.refused[:SHOWN] if refused else [],
             more=max(len(refused.refused) - SHOWN, 0) if refused else 0,
