@@ -167,6 +167,10 @@ WHAT_A_CASE_MEANS = {
         "A supplier took more than was agreed, or bills in another currency than the catalogue says.",
         "Compare with their price list: change the cost or the currency of the supply, or ask for the difference back.",
     ),
+    "thin_margin": (
+        "a sale leaves less than its least margin, or costs more than it brings",
+        "look at the margins in the back office; raise the price, change the order of suppliers, or let the rule refuse it",
+    ),
     "rate_old": (
         "An exchange rate ran out, or was never told; what a supplier bills in that currency is not sold.",
         "Tell the new rate on the page Exchange rates or with `refill rates tell`; the case closes by itself.",

@@ -44,7 +44,7 @@ from refill.egress import WrongUrl, callable_url, is_public, place
 from refill.errors import RefillError
 from refill.ids import CELLS, make_id
 from refill.money import Money
-from refill.operators import Supplier, home, suppliers_by_name, terms_by_name
+from refill.operators import Supplier, suppliers_by_name, terms_by_name
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
 from refill.topup import Rules, Shelf, Trade, Worker, flow, quotes
@@ -296,14 +296,14 @@ async def opened(settings: Settings, dsn: str, far: "FarEnds | None" = None) -> 
             world,
             pool,
             vault,
-            Shelf(await pool.transaction(catalogue.load)),
+            Shelf(await pool.transaction(lambda tx: catalogue.load(tx, world.db_now()))),
             methods,
             suppliers,
             settings.public_url,
             Rules(
                 payment_expiry=timedelta(seconds=settings.payment_expiry_s), cooling=timedelta(seconds=settings.undo_s)
             ),
-            terms_by_name(settings.ports, [*suppliers, home.NAME]),
+            terms_by_name(settings.ports, [*suppliers, catalogue.HOME]),
             lookups=asker,
             allowed_places=allowed,
         )
@@ -429,12 +429,13 @@ async def keep_listeners(house: House, stop: asyncio.Event) -> None:
 
 async def keep_house(house: House, stop: asyncio.Event) -> None:
     """What must happen now and then: prices and stripes read anew, the clock compared, subscribers and vouchers aged."""
-    cell, rates = 0, catalogue.rates.Watch()
-    while not await _wait(stop, 5):
+    cell, rates, margins = 0, catalogue.rates.Watch(), catalogue.margins.Watch()
+    while not await _wait(stop, _until_next_price(house)):
         try:
             await _read_anew(house)
             on_sale, now = house.trade.shelf.catalogue, house.world.db_now()
             await rates.look(house.pool, on_sale.rates, on_sale.abroad(), now)
+            await margins.look(house.pool, on_sale, now)
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
             await house.pool.transaction(lambda tx: quotes.forget(tx, house.world.db_now()))
@@ -445,6 +446,12 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             await house.pool.transaction(lambda tx: notify.forget(tx, house.world.db_now()))
         except RefillError as error:
             log.warning("housekeeping waits for the database", error=error.code)
+
+
+def _until_next_price(house: House) -> float:
+    """Seconds of rest: five, or less when a price begins or ends before that."""
+    until = house.trade.shelf.catalogue.until
+    return 5 if until is None else min(5, max((until - house.world.db_now()).total_seconds(), 0.2))
 
 
 ROUND_OF_BOOKS_S = 600
@@ -500,7 +507,8 @@ async def _read_anew(house: House) -> None:
 
 async def _read_prices(house: House) -> None:
     shelf, before = house.trade.shelf, house.trade.shelf.catalogue
-    shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, before))
+    now = house.world.db_now()
+    shelf.catalogue = await house.pool.transaction(lambda tx: catalogue.refresh(tx, before, now))
     if shelf.catalogue is not before:  # a supplier may bill in a currency that is new to us
         await house.pool.transaction(lambda tx: _open_books(tx, house.trade))
 

@@ -21,6 +21,7 @@ AGE_LIMIT = {
     "empty_float": timedelta(hours=1),  # our float at a supplier is used up; orders are parked
     "low_stock": timedelta(hours=8),  # fewer PINs of a product are left than there should be
     "wrong_cost": timedelta(hours=24),  # a supplier took more than was agreed, or another currency
+    "thin_margin": timedelta(hours=8),  # a sale left less than it should
     "rate_old": timedelta(hours=1),  # an exchange rate ran out: what needs it is not sold
     "low_float": timedelta(hours=2),  # our float at a supplier will be empty soon, and nobody waits for it yet
     "breaker": timedelta(hours=1),  # a supplier fails so often that nothing is sent to it for a while

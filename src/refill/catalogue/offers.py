@@ -421,6 +421,10 @@ class Catalogue:
             for product in self._products.get(operator, ())
         ]
 
+    def price_of(self, product: Product) -> Money:
+        """What everybody pays for the smallest face value of a product."""
+        return Money(self._price(product, product.least.minor, None, EVERYBODY), product.least.currency)
+
     def products(self) -> list[Product]:
         """Everything on sale, operator by operator."""
         return [product for operator in self.operators() for product in self._products.get(operator.id, ())]

@@ -332,7 +332,15 @@ def quote_for(
 ) -> Quote:
     """The product and price of an ask, or what was `agreed` before. Raises NotForSale or PriceTooHigh."""
     on_sale = trade.shelf.catalogue
-    quote = agreed or on_sale.quote(operator, ask.face, at=now, product=ask.product, commission_bp=ask.commission_bp)
+    quote = agreed or on_sale.quote(
+        operator,
+        ask.face,
+        at=now,
+        product=ask.product,
+        commission_bp=ask.commission_bp,
+        payer=ask.payer,
+        channel=ask.channel,
+    )
     if quote.supplier == home.NAME:
         if subscriber is None:
             raise NotForSale("This number is not on that network.")

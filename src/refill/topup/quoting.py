@@ -44,13 +44,15 @@ async def quote_operator(
     *,
     product: str | None = None,
     commission_bp: int | None = None,
+    channel: str = "",
     lasts: timedelta = LASTS,
 ) -> Kept:
     """The same for any number of an operator. Raises NotForSale, BadInput, Busy."""
 
     async def work(tx: Tx) -> Kept:
         now, on_sale = trade.world.db_now(), trade.shelf.catalogue
-        priced = on_sale.quote(operator, face, at=now, product=product, commission_bp=commission_bp)
+        terms = {"payer": payer, "channel": channel}
+        priced = on_sale.quote(operator, face, at=now, product=product, commission_bp=commission_bp, **terms)
         if priced.supplier != HOME and priced.supplier not in trade.suppliers:
             raise NotForSale("No supplier of this operator is connected.")
         return await _keep(tx, trade, payer, None, priced, lasts)

@@ -80,6 +80,8 @@ TRANSITIONS: dict[str, Promise] = {
     "refund_cancelled": _("Refund cancelled"),
     "refund_stuck": _("The refund is stuck"),
     "late_delivery": _("Delivered after a definite no"),
+    "reversal_refused": _("Credit could not be taken back"),
+    "reversal_stuck": _("Nobody can tell whether credit was taken back"),
     "stopped": _("Definite no; the money waits for the bank"),
     "goodwill": _("Given back as goodwill; the credit stays"),
     "disputed": _("Disputed by the payer's bank; stands still"),
@@ -100,9 +102,12 @@ KINDS: dict[str, Promise] = {
     "empty_float": _("Our float is empty"),
     "low_stock": _("Too few PINs are left"),
     "low_float": _("Our float will be empty soon"),
+    "reversal_asked": _("Reversal to confirm"),
+    "reversal_stuck": _("Unclear reversal"),
     "voucher_guessing": _("PINs are being guessed"),
     "webhook_failing": _("A partner's endpoint fails"),
     "wrong_cost": _("A supplier took more than agreed"),
+    "thin_margin": _("A sale left too little"),
     "rate_old": _("An exchange rate ran out"),
     "difference": _("Difference in the books"),
     "disputed": _("Disputed payment"),
@@ -184,9 +189,10 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
     guards = {"title": _("Lists and limits"), "icon": "shield", "link": reverse("staff:guards")}
     rates = {"title": _("Exchange rates"), "icon": "currency_exchange", "link": reverse("staff:rates")}
+    hooks = {"title": _("Webhooks"), "icon": "webhook", "link": reverse("staff:hooks")}
     owners = {"title": _("Whose number"), "icon": "contact_phone", "link": reverse("staff:whose")}
     return [
-        {"items": [today, books, floats, rates, cards, pins, guards, owners]},
+        {"items": [today, books, floats, rates, cards, pins, guards, hooks, owners]},
         {"title": _("Look up"), "separator": True, "items": lists},
     ]
 

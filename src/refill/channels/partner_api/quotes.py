@@ -71,7 +71,14 @@ class Quotes:
         if operator is None:
             raise NotJson('Name the number ("msisdn") or the "operator" that the quote is for.')
         kept = await flow.quote_operator(
-            self._trade, payer, operator, face, product=product, commission_bp=call.key.commission_bp, lasts=lasts
+            self._trade,
+            payer,
+            operator,
+            face,
+            product=product,
+            commission_bp=call.key.commission_bp,
+            channel=CHANNEL,
+            lasts=lasts,
         )
         return json_of(_shown(kept, None), 201)
 

@@ -19,6 +19,7 @@ from refill.outcome import Done, Refused
 from refill.payments import AsksWho, Invitation, Method
 from refill.stock import Given, TopUpPin
 from refill.topup import Ask, Order, Redemption, flow, store, whose
+from refill.topup.arriving import Arriving
 from refill.topup.flow import Move
 from refill.topup.order import Payment, Refund
 from refill.topup.purses import WALLET
@@ -126,6 +127,12 @@ def seller(msisdn: Msisdn, chosen: str) -> str | None:
     return operator if any(each.id == operator for each in networks()) else None
 
 
+def arriving(operator: str) -> Arriving | None:
+    """When an operator's credit may be expected, by what arrived lately; None where that is too little to say."""
+    trade = bridge.trade()
+    return bridge.ask(trade.arriving.of(trade.db, trade.world.db_now())).get(operator)
+
+
 def cautions(guest: str, wish: Wish) -> list[Caution]:
     """What this person should look at twice before paying."""
     found = bridge.ask(_cautions(guest, wish))
@@ -140,7 +147,8 @@ async def _cautions(guest: str, wish: Wish) -> list[Caution]:
 
 def shelf(operator: str) -> tuple[list[Tile], Span | None]:
     """What this operator has on sale: fixed amounts, smallest first, and the span of free ones. Raises NotForSale."""
-    offers = bridge.trade().shelf.catalogue.offers(operator)
+    every = bridge.trade().shelf.catalogue.offers(operator, channel=CHANNEL)
+    offers = [offer for offer in every if offer.category == "airtime"]
     tiles = [Tile(offer.product, offer.face, offer.price) for offer in offers if offer.kind == "fixed"]
     spans = [Span(offer.product, offer.face, offer.most) for offer in offers if offer.kind == "range"]
     return tiles, spans[0] if spans else None
@@ -150,7 +158,8 @@ def quote(operator: str, product: str, typed_face: str) -> Quote:
     """The price of one choice as it is now. Raises NotAnAmount, NotForSale."""
     catalogue = bridge.trade().shelf.catalogue
     face = amount(typed_face, catalogue.operator(operator).currency)
-    return catalogue.quote(operator, face, at=bridge.trade().world.db_now(), product=product or None)
+    now = bridge.trade().world.db_now()
+    return catalogue.quote(operator, face, at=now, product=product or None, channel=CHANNEL)
 
 
 def new_wish(name: str, msisdn: Msisdn, operator: str, product: str, typed_face: str, *, chosen: bool) -> Wish:
