@@ -224,7 +224,7 @@ PASSED = {
     "maintenance": "hold",
     "open": "hold",  # the breaker
     "tried": "none",
-    "rests": "hold",  # it refused this very order a moment ago
+    "rests": "later",  # it refused this very order a moment ago
     "empty": "empty",
     "low": "empty",  # the float holds too little beside what is on its way
     "full": "later",

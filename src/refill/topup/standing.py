@@ -150,9 +150,9 @@ class Watch:
         """How many more calls a supplier takes from this worker."""
         return max(trade.shelf.catalogue.routing.of(supplier).most_in_flight - self.flying[supplier], 0)
 
-    def may_ask(self, trade: Trade, supplier: str) -> bool:
-        """May one more inquiry go there? They have as many places of their own."""
-        return self.asking[supplier] < trade.shelf.catalogue.routing.of(supplier).most_in_flight
+    def may_ask(self, trade: Trade, supplier: str, more: int) -> bool:
+        """May another inquiry go there, beside `more` of this batch? They have as many places of their own."""
+        return self.asking[supplier] + more < trade.shelf.catalogue.routing.of(supplier).most_in_flight
 
     async def look(self, tx: Tx, trade: Trade, now: datetime) -> None:
         """Reads the last hour anew, now and then."""
@@ -373,7 +373,7 @@ async def views(trade: Trade) -> list[View]:
             going[name] += count
         seen, left = await pulse.floats_seen(tx), await floats_left(tx, trade, now)
         found = []
-        for name in sorted(trade.suppliers):
+        for name in sorted(set(trade.suppliers) - {pins.NAME}):
             hour = _together([beat for (who, _), beat in beats.items() if who == name])
             mine = tuple(money for (who, _), money in left.items() if who == name)
             dry = now + pulse.HOUR * (max(mine[0].minor, 0) / hour.minor) if len(mine) == 1 and hour.minor else None

@@ -227,6 +227,7 @@ class Batch:
     msisdns: "dict[str, numbers.Msisdn]"
     choices: dict[str, Choice] = field(default_factory=dict)  # by order
     captures: dict[str, list[tuple[Capture, str]]] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)  # inquiries at each supplier
 
     def refuses(self, order_id: str) -> bool:
         """Is there surely nobody who would deliver this order?"""
@@ -281,9 +282,10 @@ def _prepare(batch: Batch, changes: Changes, dossier: Dossier, step: states.Step
                 return None
             return _prepare_sending(batch, changes, dossier, captures)
         case Inquire(attempt):
-            if not batch.watch.may_ask(trade, attempt.supplier):
+            if not batch.watch.may_ask(trade, attempt.supplier, batch.asked[attempt.supplier]):
                 changes.postponed[order.id] = now + CROWDED
                 return None
+            batch.asked[attempt.supplier] += 1
             return _prepare_inquiry(trade, changes, dossier, attempt, msisdns)
         case Resume():
             changes.move(order.id, "resumed", order.parks, delivery="ready", wake_at=now)
