@@ -159,6 +159,10 @@ WHAT_A_CASE_MEANS = {
         "Our prepaid money at a supplier is used up; its orders wait and resume by themselves.",
         "Send the supplier money.",
     ),
+    "same_reference": (
+        "A supplier gave two of our orders one name of its own; both are delivered by its word.",
+        "Ask the supplier by our request ids. Was only one credited, take the other's money back from them, or credit it.",
+    ),
     "low_stock": (
         "Fewer PINs of a product are left than there should be, or none, and paid orders wait for one.",
         "Buy PINs and import them; the case closes by itself, and waiting orders go on.",
@@ -168,8 +172,8 @@ WHAT_A_CASE_MEANS = {
         "Compare with their price list: change the cost or the currency of the supply, or ask for the difference back.",
     ),
     "thin_margin": (
-        "a sale leaves less than its least margin, or costs more than it brings",
-        "look at the margins in the back office; raise the price, change the order of suppliers, or let the rule refuse it",
+        "A sale leaves less than its least margin, or costs more than it brings.",
+        "Look at the page Margins; raise the price, change the order of suppliers, or let the rule refuse such sales.",
     ),
     "rate_old": (
         "An exchange rate ran out, or was never told; what a supplier bills in that currency is not sold.",
