@@ -16,6 +16,7 @@ from refill.accounts import (
     load_keys,
     partner,
     revoke_key,
+    set_time_zone,
     suspend,
 )
 from refill.db import Pool
@@ -175,3 +176,16 @@ async def test_two_partners_do_not_share_a_name(db: Pool, world: World, vault: V
 async def test_terms_that_make_no_sense_are_refused(db: Pool, world: World, vault: Vault, terms: Any) -> None:
     with pytest.raises(BadInput):
         await made(db, world, vault, **{"name": "Acme", **terms})
+
+
+async def test_a_partners_day_ends_where_it_says(db: Pool, world: World, vault: Vault) -> None:
+    acme, key = await made(db, world, vault)
+    ring = KeyRing(vault, db, world)
+    for by, zone in ((acme.id, "Europe/Berlin"), ("Acme", "Asia/Tokyo")):
+        await db.transaction(lambda tx: set_time_zone(tx, by, zone))  # noqa: B023 awaited at once
+        await ring.refresh()
+        found = ring.find(key)
+        assert found is not None and found.time_zone == zone
+    for name, wrong, error in (("Acme", "Mars/Base", BadInput), ("Acme", "Asia", BadInput), ("Bell", "UTC", NotFound)):
+        with pytest.raises(error):
+            await db.transaction(lambda tx: set_time_zone(tx, name, wrong))  # noqa: B023 awaited at once

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from openpyxl import load_workbook
 from tests.doors.api import Api, api_on, wish
 
 
@@ -112,6 +113,12 @@ async def test_moves_between_stripes_are_nobodys_business(api: Api) -> None:
     assert sum(Decimal(row["amount"]) for row in rows) == Decimal(await api.float_())
 
 
+async def set_zone(api: Api, zone: str) -> None:
+    async with api.pool._pool.connection() as connection:
+        await connection.execute(b"UPDATE accounts_partner SET time_zone = '" + zone.encode() + b"'")
+    await api.keyring.refresh()
+
+
 async def test_each_day_of_a_statement_opens_with_what_the_one_before_closed_with(api: Api) -> None:
     await placed(api, 2)
     api.shop.world.clock += timedelta(days=1)
@@ -130,10 +137,16 @@ async def test_each_day_of_a_statement_opens_with_what_the_one_before_closed_wit
     # The same days by another zone's midnight: two in the morning UTC is still the evening before in New York.
     there = (await api.get("/v1/statements", params={"from": first, "time_zone": "America/New_York"})).json()
     assert [day["closing"] for day in there["days"]] == ["970.12", "970.12"]
+    await set_zone(api, "America/New_York")
+    assert (await api.get("/v1/statements", params={"from": first})).json() == there
+    await set_zone(api, "Asia/Shanghai")
     answer = await api.get("/v1/statements", params={"from": first, "format": "csv"})
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert [(row["closing"], row["currency"], row["complete"]) for row in rows][-1] == ("970.12", "CNY", "false")
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    book = await api.get("/v1/statements", params={"from": first, "format": "xlsx"})
+    sheet = load_workbook(io.BytesIO(book.content))["statement"]
+    assert [list(row.values()) for row in rows] == [list(row) for row in sheet.iter_rows(min_row=2, values_only=True)]
 
 
 async def test_products_page_by_page_and_from_the_cache_when_nothing_changed(api: Api) -> None:
@@ -176,6 +189,8 @@ QUERIES = {
     "a hundred days": ("/v1/statements?from=2026-06-01&until=2026-10-30", "at most 62"),
     "tomorrow": ("/v1/statements?until=2030-01-01", "up to today"),
     "a zone that is none": ("/v1/statements?time_zone=Mars/Base", "IANA"),
+    "a zone that is a folder": ("/v1/statements?time_zone=Asia", "IANA"),
+    "no zone": ("/v1/statements?time_zone=", "IANA"),
     "a zone that is a path": ("/v1/statements?time_zone=../../etc/passwd", "IANA"),
 }
 

@@ -14,6 +14,7 @@ from refill.accounts.partners import (
     load_keys,
     partner,
     revoke_key,
+    set_time_zone,
     suspend,
 )
 
@@ -31,5 +32,6 @@ __all__ = [
     "load_keys",
     "partner",
     "revoke_key",
+    "set_time_zone",
     "suspend",
 ]

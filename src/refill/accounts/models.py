@@ -12,6 +12,9 @@ class Partner(models.Model):
     currency = models.CharField(max_length=3)
     commission_bp = models.IntegerField(default=0, help_text="basis points of the face value: 40 is 0.40 %")
     credit_limit_minor = models.BigIntegerField(default=0, help_text="how far the float may go below zero")
+    time_zone = models.TextField(
+        default="Asia/Shanghai", db_default="Asia/Shanghai", help_text="whose midnight ends its day: an IANA name"
+    )
     status = models.TextField(default="active", choices=[("active", "active"), ("suspended", "suspended")])
     created_at = models.DateTimeField()
 

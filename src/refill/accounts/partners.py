@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from refill.db import Database, Statement, Tx
 from refill.errors import BadInput, NotFound
@@ -47,6 +48,7 @@ class PartnerKey:
     commission_bp: int
     scopes: frozenset[str]
     digest: str
+    time_zone: str = "Asia/Shanghai"
 
 
 def float_account(partner_id: str, currency: str) -> str:
@@ -154,6 +156,22 @@ async def suspend(tx: Tx, partner_id: str, *, suspended: bool = True) -> bool:
     return bool(await tx.run(SUSPEND, id=partner_id, status="suspended" if suspended else "active"))
 
 
+SET_ZONE = Statement("""
+    -- Whose midnight ends a partner's day
+    UPDATE accounts_partner SET time_zone = :zone::text WHERE id = :id_or_name::text OR name = :id_or_name::text
+""")
+
+
+async def set_time_zone(tx: Tx, id_or_name: str, zone: str) -> None:
+    """Where a partner's day ends, for its statements. Raises BadInput, NotFound."""
+    try:
+        ZoneInfo(zone)
+    except (LookupError, ValueError, OSError):
+        raise BadInput("A time zone is a name of the IANA database, such as Asia/Shanghai.") from None
+    if not await tx.run(SET_ZONE, id_or_name=id_or_name, zone=zone):
+        raise NotFound("There is no such partner.")
+
+
 PARTNER = Statement("""
     -- One partner by id or name
     SELECT id, name, currency, commission_bp, credit_limit_minor, status
@@ -172,7 +190,7 @@ async def partner(tx: Tx, id_or_name: str) -> Partner:
 
 LOAD_KEYS = Statement("""
     -- Every key that opens something at this moment
-    SELECT key.digest, partner.id, partner.name, partner.currency, partner.commission_bp, key.scopes
+    SELECT key.digest, partner.id, partner.name, partner.currency, partner.commission_bp, key.scopes, partner.time_zone
       FROM accounts_apikey AS key
       JOIN accounts_partner AS partner ON partner.id = key.partner_id
      WHERE partner.status = 'active'
@@ -184,8 +202,8 @@ LOAD_KEYS = Statement("""
 async def load_keys(tx: Tx, now: datetime) -> dict[str, PartnerKey]:
     """The keys in force by digest."""
     return {
-        digest: PartnerKey(id_, name, currency, commission_bp, frozenset(scopes.split()), digest)
-        for digest, id_, name, currency, commission_bp, scopes in await tx.rows(LOAD_KEYS, now=now)
+        digest: PartnerKey(id_, name, currency, commission_bp, frozenset(scopes.split()), digest, time_zone)
+        for digest, id_, name, currency, commission_bp, scopes, time_zone in await tx.rows(LOAD_KEYS, now=now)
     }
 
 

@@ -52,12 +52,14 @@ def wait(port: int, bearer: str, sent: Sent, *, until: int | None = None) -> Sen
     """Asks how far it is until all of it (or `until` rows of it) is done."""
     headers = {"authorization": f"Bearer {bearer}"}
     end = time.perf_counter() + PATIENCE_S
-    while time.perf_counter() < end:
-        told: dict[str, Any] = httpx2.get(_at(port, sent.path), headers=headers, timeout=60, trust_env=False).json()
-        done = told["accepted"] + told["refused"]
-        if told["status"] == "done" or (until is not None and done >= until):
-            return replace(sent, seconds=time.perf_counter() - sent.began, accepted=told["accepted"])
-        time.sleep(0.1)
+    told: dict[str, Any] = {}
+    with httpx2.Client(headers=headers, timeout=60, trust_env=False) as client:
+        while time.perf_counter() < end:
+            told = client.get(_at(port, sent.path)).json()
+            done = told["accepted"] + told["refused"]
+            if told["status"] == "done" or (until is not None and done >= until):
+                return replace(sent, seconds=time.perf_counter() - sent.began, accepted=told["accepted"])
+            time.sleep(0.2)
     raise RuntimeError(f"after {PATIENCE_S:g} s the file is not done: {told}")
 
 

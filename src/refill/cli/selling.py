@@ -89,6 +89,18 @@ def create(
 
 
 @partner.command
+def zone(name: str, time_zone: str, /, *, data: Data = None) -> int:
+    """Sets whose midnight ends a partner's day, for its statements: an IANA name such as Asia/Shanghai."""
+    from refill.accounts import set_time_zone
+
+    async def run(house: Any) -> int:
+        await house.pool.transaction(lambda tx: set_time_zone(tx, name, time_zone))
+        return 0
+
+    return in_house(settings_of(data), run)
+
+
+@partner.command
 def stripes(name: str, count: int, /, *, data: Data = None) -> int:
     """Keeps a very busy partner's float in COUNT pieces (1 to 16), each of which one batch may debit at a time."""
     from refill import accounts, ledger

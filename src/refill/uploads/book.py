@@ -17,7 +17,7 @@ from refill.world import World
 PART_ROWS = 1_000
 KEPT = timedelta(days=30)
 KIND = "upload"
-_TOGETHER = 20  # parts written by one statement
+_TOGETHER = 5  # parts written by one statement: a few milliseconds of work between two turns of the loop
 
 
 class NotReady(RefillError):

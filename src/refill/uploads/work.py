@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import structlog
 
+from refill.db import Tx
 from refill.errors import Busy, RefillError
 from refill.topup import Ask, Order, Trade, flow
 from refill.uploads.book import Claimed, Done, RefusedRow, Result, claim, finish, later
@@ -40,24 +41,34 @@ class Worker:
 
     async def tick(self, most: int = PARTS_A_TICK) -> int:
         """Works on parts that are due, one after the other; returns how many there were."""
-        world, vault = self._trade.world, self._trade.vault
-        for n in range(most):
-            now = world.db_now()
-            lease = now + self._lease
-            found = await self._trade.db.transaction(lambda tx: claim(tx, vault, now, lease))  # noqa: B023 awaited at once
-            if found is None:
-                return n
-            await self._work_on(found)
-        return most
+        found, taken = await self._next(None, None), 0
+        while found is not None:
+            result = await self._work_on(found)
+            taken += 1
+            found = await self._next(found, result, last=taken == most)
+        return taken
 
-    async def _work_on(self, claimed: Claimed) -> None:
+    async def _next(self, worked: Claimed | None, result: Result | None, *, last: bool = False) -> Claimed | None:
+        """Keeps what became of one part and takes the next, in one transaction."""
+        world, vault = self._trade.world, self._trade.vault
+
+        async def work(tx: Tx) -> Claimed | None:
+            now = world.db_now()
+            if worked is not None and result is not None:
+                await finish(tx, worked, result, now)
+            elif worked is not None:
+                await later(tx, worked, now + SOON)
+            return None if last else await claim(tx, vault, now, now + self._lease)
+
+        return await self._trade.db.transaction(work)
+
+    async def _work_on(self, claimed: Claimed) -> Result | None:
+        """What became of its rows; None when the database is too busy to say."""
         trade, part = self._trade, claimed.part
         try:
             answers = await place_apart(lambda asks: flow.place(trade, asks), part.asks) if part.asks else []
         except Busy:
-            due = trade.world.db_now() + SOON
-            await trade.db.transaction(lambda tx: later(tx, claimed, due))
-            return
+            return None
         result = Result([], [])
         for line, ask, answer in zip(part.lines, part.asks, answers, strict=True):
             if isinstance(answer, Order):
@@ -65,7 +76,7 @@ class Worker:
                 result.done.append(Done(line, answer.id, answer.replayed and answer.id != ask.id))
             else:
                 result.refused.append(refused_row(line, answer, ask.reference or ""))
-        await trade.db.transaction(lambda tx: finish(tx, claimed, result, trade.world.db_now()))
+        return result
 
 
 async def place_apart(place: Place, asks: Sequence[Ask]) -> list[Order | RefillError]:

@@ -11,7 +11,7 @@ from refill.channels.machines.body import Gone, TooLarge, WrongForm
 from refill.channels.machines.json import NotJson
 from refill.channels.machines.keys import NoKey
 from refill.channels.machines.lane import Broken
-from refill.channels.machines.operation import JSON, NO_WORDS, Operation, Words
+from refill.channels.machines.operation import CSV, JSON, NO_WORDS, Operation, Words
 from refill.channels.machines.problem import Problem
 from refill.errors import BadInput, Busy, NotAllowed, RefillError
 
@@ -204,8 +204,8 @@ def _responses(operation: Operation) -> dict[str, Any]:
         if status == 204:
             continue
         told[str(status)]["content"] = {answer.form: {"schema": schema}}
-        if answer.or_form is not None:
-            told[str(status)]["content"][answer.or_form] = {"schema": {"type": "string"}}
+        for form in answer.or_forms:
+            told[str(status)]["content"][form] = {"schema": {"type": "string"} if form == CSV else {}}
         if operation.leads and 200 <= status < 300:
             told[str(status)]["links"] = {
                 name: {"operationId": name, "parameters": dict(parameters)}

@@ -23,6 +23,7 @@ Shape = TypeVar("Shape", bound=msgspec.Struct)
 
 JSON = "application/json"
 CSV = "text/csv"
+XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
 
 class Words(NamedTuple):
@@ -42,7 +43,7 @@ class Answer(NamedTuple):
     shapes: tuple[type[msgspec.Struct], ...] = ()
     form: str = JSON
     headers: Mapping[str, Words] = {}
-    or_form: str | None = None  # another form, when it is asked for
+    or_forms: tuple[str, ...] = ()  # other forms, when they are asked for
 
 
 @dataclass(frozen=True, slots=True)

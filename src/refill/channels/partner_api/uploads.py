@@ -123,7 +123,7 @@ class Uploads:
             yield _text(_rows(part, result, orders))
 
 
-_BREATH = 65_536
+_BREATH = 16_384  # some five hundred rows, a few milliseconds
 
 
 def _upload(told: Progress) -> Upload:
