@@ -11,6 +11,7 @@ from refill.lookups import Asker
 from refill.notify import Listeners
 from refill.operators import Supplier, Terms
 from refill.payments import Method
+from refill.topup.arriving import Figures
 from refill.topup.limits import Guard
 from refill.vault import Vault
 from refill.world import World
@@ -55,6 +56,7 @@ class Trade:
     public_url: str = "http://127.0.0.1:8000"
     rules: Rules = field(default_factory=Rules)
     terms: Mapping[str, Terms] = field(default_factory=dict)  # what is agreed with each supplier beside its wire
+    arriving: Figures = field(default_factory=Figures)  # when credit may be expected
     stripes: Stripes = field(default_factory=Stripes)
     guard: Guard = field(default_factory=Guard)
     lookups: Asker = field(default_factory=Asker)

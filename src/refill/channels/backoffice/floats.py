@@ -10,7 +10,7 @@ from django.shortcuts import redirect
 from django.urls import URLPattern, path, re_path
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST
 
 from refill import reconcile
@@ -47,11 +47,11 @@ def _lasts(standing: Float) -> str:
         return "—"
     minutes = round(standing.lasts.total_seconds() / 60)
     if minutes < 120:
-        return ngettext("empty in about %(n)d minute", "empty in about %(n)d minutes", minutes) % {"n": minutes}
+        return _("empty in about %(n)s min") % {"n": minutes}
     hours = round(minutes / 60)
     if hours < 48:
-        return ngettext("empty in about %(n)d hour", "empty in about %(n)d hours", hours) % {"n": hours}
-    return ngettext("empty in about %(n)d day", "empty in about %(n)d days", hours // 24) % {"n": hours // 24}
+        return _("empty in about %(n)s h") % {"n": hours}
+    return _("empty in about %(n)s days") % {"n": hours // 24}
 
 
 # ------------------------------------------------------------------ what is asked of the spine

@@ -101,6 +101,7 @@ KINDS: dict[str, Promise] = {
     "refund_refused": _("Refund refused"),
     "empty_float": _("Our float is empty"),
     "low_stock": _("Too few PINs are left"),
+    "same_reference": _("Two orders under one name of theirs"),
     "low_float": _("Our float will be empty soon"),
     "reversal_asked": _("Reversal to confirm"),
     "reversal_stuck": _("Unclear reversal"),

@@ -14,13 +14,12 @@ from refill.catalogue import Catalogue
 from refill.channels.machines.limits import TokenBuckets, TooMany
 from refill.channels.machines.operation import Answer, Call, Operation, Words, json_of
 from refill.channels.partner_api.cursors import read_cursor, write_cursor
-from refill.channels.partner_api.topups import Pin, TopUp, shown
+from refill.channels.partner_api.topups import CHANNEL, Pin, TopUp, shown
 from refill.errors import NotANumber, NotForSale, NotFound
 from refill.ids import cell_of_id
 from refill.money import decimal_text
 from refill.topup import flow, store, whose
 from refill.topup.trade import Trade
-
 
 LOOK_UPS_PER_S = 20  # for each partner: look-ups that may leave the house
 
@@ -44,6 +43,14 @@ class Offer(msgspec.Struct, omit_defaults=True):
     validity_days: int = 0
 
 
+class Arrives(msgspec.Struct):
+    """How long credit of an operator took to arrive lately, in seconds after payment."""
+
+    usual_s: int
+    nearly_all_s: int
+    counted: int
+
+
 class Operator(msgspec.Struct):
     """A network whose credit is on sale."""
 
@@ -54,6 +61,7 @@ class Operator(msgspec.Struct):
     currency: str
     own_network: bool
     products: list[Offer]
+    arrives: Arrives | None = None
 
 
 class Operators(msgspec.Struct):
@@ -172,7 +180,12 @@ class Looks:
     async def operators(self, call: Call) -> Response:
         """What is on sale by operator, at this partner's prices."""
         catalogue, now = self._trade.shelf.catalogue, self._trade.world.db_now()
-        return json_of(Operators([_operator(catalogue, operator, call.key, now) for operator in catalogue.operators()]))
+        every = [_operator(catalogue, operator, call.key, now) for operator in catalogue.operators()]
+        arriving = await self._trade.arriving.of(self._trade.db, now)
+        for told in every:
+            if lately := arriving.get(told.id):
+                told.arrives = Arrives(lately.usual_s, lately.nearly_all_s, lately.count)
+        return json_of(Operators(every))
 
     async def products(self, call: Call) -> Response:
         """What is on sale as one list, a page at a time; the cursor is the last product shown."""
@@ -260,7 +273,13 @@ def _operator(catalogue: Catalogue, operator: catalogue_.Operator, key: PartnerK
     for offer in catalogue.offers(operator.id):
         try:
             quote = catalogue.quote(
-                operator.id, offer.face, at=now, product=offer.product, commission_bp=key.commission_bp
+                operator.id,
+                offer.face,
+                at=now,
+                product=offer.product,
+                commission_bp=key.commission_bp,
+                payer=f"partner:{key.partner_id}",
+                channel=CHANNEL,
             )
         except NotForSale:
             continue  # nobody delivers it at present, or the exchange rate of who does is too old

@@ -2,6 +2,7 @@
 
 from django import template
 from django.utils.translation import get_language
+from django.utils.translation import gettext as _
 
 from refill.channels.portal.desk import Network
 from refill.money import EXPONENT, Money
@@ -36,6 +37,16 @@ def face(money: Money) -> str:
 def clock(seconds: int) -> str:
     """A span of time as a countdown shows it: 14:32."""
     return f"{seconds // 60}:{seconds % 60:02}"
+
+
+@register.filter
+def span(seconds: int) -> str:
+    """How long something takes, as people write it: 20 s, 2 min, 4 h."""
+    if seconds < 120:
+        return _("%(n)s s") % {"n": seconds}
+    if seconds < 7200:
+        return _("%(n)s min") % {"n": seconds // 60}
+    return _("%(n)s h") % {"n": seconds // 3600}
 
 
 @register.filter
