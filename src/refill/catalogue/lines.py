@@ -97,6 +97,8 @@ def cost_row(n: int, cells: Cells, known: Known) -> Row:
     said = cells.get("operator", "")
     operator = known.operators.get(said, said)
     theirs = cells.get("supplier_product", "")
+    if operator not in known.currencies and not cells.get("currency"):  # elsewhere: its money says nothing to us
+        return (n, f"{operator}|{theirs}|", operator, "", theirs, cells.get("name", ""), *[""] * 3, *[None] * 9, "", "")
     try:
         face_currency = _currency(cells.get("currency") or known.currencies.get(operator, ""))
         cost_currency = _currency(cells.get("cost_currency") or face_currency)
