@@ -100,7 +100,7 @@ def test_enter_shows_the_amounts_and_never_changes_the_language(
     page.goto("/")
     page.get_by_label("手机号码").fill("1380")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("这还不是手机号码")
+    expect(page.get_by_role("alert")).to_contain_text("位数不够，请逐位核对")
     accessible(page)
 
 

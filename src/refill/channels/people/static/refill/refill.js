@@ -47,7 +47,7 @@
       if (event.isComposing) return;
       clearTimeout(pausing);
       const plain = number.value.normalize("NFKC").replace(/[^0-9+]/g, "");
-      if (isHome() && !plain.startsWith("+")) {
+      if (isHome() && /^(?!\+|00)|^(\+|00)86/.test(plain)) {
         const digits = regroup(number);
         if (/^1[0-9]{10}$/.test(digits)) ask(digits);
       } else if (plain.length >= 6) {
