@@ -100,6 +100,39 @@ async def test_a_broken_off_answer_proves_nothing(supplier: Supplier, story: Exa
         return Response(whole.status, whole.headers, whole.body[: len(whole.body) // 2])
 
     assert isinstance(await supplier.recharge(world_where(half), story.ask), Unknown)
+    assert isinstance(await supplier.inquire(world_where(half), story.ask), Unknown)
+
+
+@pytest.mark.parametrize(("supplier", "story"), STORIES)
+async def test_our_reference_in_another_case_is_not_ours(supplier: Supplier, story: Example) -> None:
+    told = 0
+
+    def shouted(request: Request) -> Response:
+        nonlocal told
+        whole = story.answers(request)
+        body = whole.body.replace(story.ask.request_id.encode(), story.ask.request_id.upper().encode())
+        told += body != whole.body
+        return Response(whole.status, whole.headers, body)
+
+    for ask in (supplier.recharge, supplier.inquire):
+        told = 0
+        outcome = await ask(world_where(shouted), story.ask)
+        if told:  # a wire that writes our reference in its own digits has no case
+            assert not isinstance(outcome, Done)
+
+
+@pytest.mark.parametrize(("supplier", "story"), STORIES)
+@pytest.mark.parametrize("hours", [-8, 8])
+async def test_with_a_clock_eight_hours_off_nobody_is_told_another_outcome(
+    supplier: Supplier, story: Example, hours: int
+) -> None:
+    first = story.at_once or story.expect
+    for ask, expect in ((supplier.recharge, first), (supplier.inquire, story.expect)):
+        world = world_where(story.answers)
+        world.clock += timedelta(hours=hours)  # ours; the database's clock is right
+        world.db_ahead -= timedelta(hours=hours)
+        outcome = await ask(world, story.ask)
+        assert type(outcome) in ({"done": Done, "refused": Refused, "unknown": Unknown}[expect], Unknown)
 
 
 @each_supplier

@@ -586,6 +586,17 @@ async def test_a_delivery_after_a_definite_no_that_was_refunded_is_a_late_succes
     assert await shop.cases(order.id) == ["late_success"]
 
 
+async def test_two_orders_under_one_name_of_theirs_are_delivered_and_a_person_asks(shop: Shop) -> None:
+    attempts = [await prepared(shop) for _ in range(3)]
+    await flow.settle(shop.trade, [delivery(attempt) for attempt in attempts[:2]])
+    assert await shop.cases("northtel:N1") == ["same_reference"]
+    for attempt in attempts[:2]:
+        assert (await shop.order(attempt.order_id)).status == "succeeded", "by their word"
+    named = flow.Answered(attempts[2], Done(Delivery("N2", "8613912345678", money("50.00 CNY"))))
+    await flow.settle(shop.trade, [named])
+    assert await shop.cases("northtel:N2") == []
+
+
 async def test_a_late_delivery_by_an_earlier_attempt_does_not_hide_the_one_that_is_open(shop: Shop) -> None:
     """The first was refused, the second is unknown and overdue; now they say that the first was delivered after all."""
     order = await shop.guest_pays("139 1234 5678")

@@ -19,6 +19,7 @@ AGE_LIMIT = {
     "stranger": timedelta(hours=72),  # a verified notice for an order that we do not know
     "refund_refused": timedelta(hours=8),  # the gateway will not give the money back
     "empty_float": timedelta(hours=1),  # our float at a supplier is used up; orders are parked
+    "same_reference": timedelta(hours=24),  # a supplier gave two orders one name of its own
     "low_stock": timedelta(hours=8),  # fewer PINs of a product are left than there should be
     "wrong_cost": timedelta(hours=24),  # a supplier took more than was agreed, or another currency
     "thin_margin": timedelta(hours=8),  # a sale left less than it should

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from refill import ledger, numbers
+from refill import cases, ledger, numbers
 from refill.cases import Case
 from refill.db import Tx
 from refill.money import Money, share
@@ -12,7 +12,7 @@ from refill.numbers import Lesson
 from refill.operators import Delivery, pins
 from refill.outcome import EMPTY_FLOAT, NOT_FOUND, NOT_SENT, NOT_THEIRS, Done, Outcome, Refused, Unknown
 from refill.payments import Capture
-from refill.topup import pulse, standing, states, store
+from refill.topup import pulse, sql, standing, states, store
 from refill.topup.exchange import cost_legs, cost_of, open_floats, watch_cost
 from refill.topup.order import Attempt, Dossier, Order
 from refill.topup.refund import back_to_float, fail, payer_capture, refund_to_source
@@ -46,6 +46,26 @@ async def settle_in(tx: Tx, trade: Trade, answers: Sequence[Answered]) -> None:
     await numbers.learn(tx, learnt, changes.now, changes.now - SAME_LESSON)
     await changes.save(tx)
     await pulse.add(tx, tally, changes.now)
+    await _tell_of_names_twice(tx, changes)
+
+
+async def _tell_of_names_twice(tx: Tx, changes: Changes) -> None:
+    """Two orders under one name of theirs are perhaps one recharge: each is what they say it is, and a person asks them."""
+    done = [a for a in changes.attempts.values() if a.state == "done" and a.their_id and a.supplier != pins.NAME]
+    if not done:
+        return
+    twice = await tx.rows(
+        sql.NAMED_TWICE,
+        suppliers=[attempt.supplier for attempt in done],
+        references=[attempt.their_id for attempt in done],
+        orders=[attempt.order_id for attempt in done],
+    )
+    says = "{} gave {} and {} one name: were both credited, or one of them?"
+    troubles = [
+        Case("same_reference", f"{supplier}:{reference}", says.format(supplier, *sorted((order_id, other))))
+        for supplier, reference, order_id, other in twice
+    ]
+    await cases.raise_cases(tx, troubles, changes.now)
 
 
 def _settle_one(

@@ -321,6 +321,14 @@ MARKS = Statement("""
      GROUP BY o.cell, o.id
 """)
 
+NAMED_TWICE = Statement("""
+    -- Deliveries that a supplier gave the name of another order's
+    SELECT asked.supplier, asked.reference, asked.order_id, a.order_id
+      FROM unnest(:suppliers::text[], :references::text[], :orders::text[]) AS asked (supplier, reference, order_id)
+      JOIN topup_attempt a ON a.their_id = asked.reference AND a.supplier = asked.supplier
+     WHERE a.order_id <> asked.order_id AND a.state = 'done'
+""")
+
 BY_THEIR_ID = Statement("""
     SELECT order_id FROM topup_attempt WHERE their_id = :text LIMIT 20
 """)
