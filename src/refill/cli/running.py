@@ -74,17 +74,24 @@ async def _say_ready(house: Any, far: Any) -> None:
 
 
 def simulator(
-    name: str, /, *, port: int = 8001, keys: Path = Path("simulator-keys"), refill: str = "http://127.0.0.1:8000"
+    name: str,
+    /,
+    *,
+    port: int = 8001,
+    keys: Path = Path("simulator-keys"),
+    refill: str = "http://127.0.0.1:8000",
+    profile: str = "calm",
 ) -> None:
     """Plays the other end of one wire alone: alipay, operator, … Its keys are made in the folder --keys.
 
-    It prints the settings that lead a Refill to it; notices that have no address of their own go to --refill.
+    It prints the settings that lead a Refill to it; notices that have no address of their own go to --refill. With
+    --profile it has a character: calm, slow, flaky, liar, drained or chaos. What it truly did stands at its address.
     """
     from refill.app import keeping, stop_on_signals
     from refill.simulators.serve import alone
 
     async def run() -> None:
-        await alone(name, keys, keeping(keys), port, refill, stop_on_signals(), print)
+        await alone(name, keys, keeping(keys), port, refill, stop_on_signals(), print, profile)
 
     asyncio.run(run())
 

@@ -2,23 +2,28 @@
 
 A far end adds its wire: it takes a recharge with `take`, tells of it as it likes, and may announce what became of it.
 What truly happened stands in plain attributes: `credits`, `reversals`, `refused`, `float_minor`; from another process,
-in `GET /truth`. `POST /troubles` with `name=lost&times=1` plans trouble; the page at `/` tells what a number does.
+in `GET /truth`, and beside each request for people at `/did` (`/did.json`). `POST /float` with `amount=500.00` pays into
+our float; `POST /troubles` with `name=lost&times=1` plans trouble; the page at `/` tells what a number does.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from html import escape
 from importlib.resources import files
 from random import Random
 from string import Template
 from typing import ClassVar, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
-from refill.money import decimal_text
-from refill.simulators.trouble import BY_SUFFIX, Post, Schedule, Sleep, Troubles, truth
+from refill.errors import NotAnAmount
+from refill.money import amount, decimal_text
+from refill.simulators.trouble import BY_SUFFIX, PROFILES, Post, Schedule, Sleep, Troubles, truth
 from refill.world import NoAnswer, NotSent, Request, Response
 
 _REPEATS_S = (5, 30, 300)
+MOST_SHOWN = 500  # requests
 
 
 class Credit(NamedTuple):
@@ -83,12 +88,18 @@ class Network:
         self.credits: list[Credit] = []
         self.reversals: list[Credit] = []
         self.refused: list[str] = []  # request ids
+        self.filled: list[tuple[int, datetime]] = []  # what was paid into our float, in minor units
+        self.profile = "calm"
 
     def page_or_truth(self, request: Request) -> Response | None:
         """What every operator answers beside its wire: the page for people, `/truth` and `/troubles`."""
         path = urlsplit(request.url).path.removeprefix(self.base_path)
         if request.method == "GET" and path in ("", "/"):
             return self._page()
+        if (request.method, path) in (("GET", "/did"), ("GET", "/did.json")):
+            return self._did_page() if path == "/did" else self.did()
+        if (request.method, path) == ("POST", "/float"):
+            return self._fill(request.body)
         if (request.method, path) == ("POST", "/troubles"):
             return self.troubles.ordered(request.body)
         if (request.method, path) == ("GET", "/truth"):
@@ -190,6 +201,61 @@ class Network:
                     pass
         if not accepted and repeat < len(_REPEATS_S):
             self._schedule(_REPEATS_S[repeat], lambda: self._deliver(make, repeat + 1))
+
+    def did(self) -> Response:
+        """What truly happened to every request, beside what it met: for staff to compare with our own pages."""
+        rows = [
+            {
+                "request_id": job.request_id,
+                "number": f"{job.msisdn[:-8]}****{job.msisdn[-4:]}",
+                "asked": decimal_text(job.face_minor, self.currency),
+                "credited": decimal_text(job.credited_minor, self.currency),
+                "taken": decimal_text(self.cost(job.credited_minor) if job.credited_minor else 0, self.currency),
+                "status": job.status,
+                "code": job.code,
+                "reference": job.reference,
+                "trouble": job.trouble,
+            }
+            for job in self.jobs.values()
+        ]
+        return truth(
+            profile=self.profile,
+            currency=self.currency,
+            float=decimal_text(self.float_minor, self.currency),
+            filled=[{"amount": decimal_text(minor, self.currency), "at": at} for minor, at in self.filled],
+            struck=dict(self.troubles.struck),
+            requests=rows,
+        )
+
+    def _did_page(self) -> Response:
+        told = json.loads(self.did().body)
+        columns = ("request_id", "number", "asked", "credited", "taken", "status", "code", "trouble")
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(str(row[column])) or '—'}</td>" for column in columns) + "</tr>"
+            for row in reversed(told["requests"][-MOST_SHOWN:])
+        )
+        struck = ", ".join(f"{escape(name)} {count}" for name, count in sorted(told["struck"].items()) if count)
+        page = Template(files("refill.simulators").joinpath("pages", "did.html").read_text("utf-8")).substitute(
+            name=self.name,
+            profile=self.profile,
+            says=PROFILES[self.profile].says,
+            currency=self.currency,
+            left=told["float"],
+            struck=struck or "none yet",
+            count=len(told["requests"]),
+            rows=rows,
+        )
+        return Response(200, {"content-type": "text/html; charset=utf-8", "cache-control": "no-store"}, page.encode())
+
+    def _fill(self, body: bytes) -> Response:
+        """`POST /float` with amount=500.00 pays into our float."""
+        try:
+            paid = amount(dict(parse_qsl(body.decode("ascii", "replace"))).get("amount"), self.currency)
+        except NotAnAmount:
+            return Response(422, {"content-type": "text/plain"}, b"Send amount=500.00.")
+        self.float_minor += paid.minor
+        self.filled.append((paid.minor, self._now()))
+        return Response(303, {"location": f"{self.base_path}/did"}, b"")
 
     def _page(self) -> Response:
         happens = self.WHAT_HAPPENS

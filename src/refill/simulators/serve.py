@@ -18,7 +18,7 @@ import uvicorn
 
 from refill.errors import NotFound
 from refill.simulators import shelf
-from refill.simulators.trouble import FarEnd, Keep, Surroundings, Work
+from refill.simulators.trouble import PROFILES, FarEnd, Keep, Surroundings, Work, behave
 from refill.world import NoAnswer, NotSent, Request, Response
 
 MAX_BODY = 1 << 20
@@ -181,19 +181,31 @@ def _near(port: int, offset: int) -> socket.socket:
 
 
 async def alone(
-    name: str, folder: Path, keep: Keep, port: int, product_url: str, stop: asyncio.Event, say: Callable[[str], None]
+    name: str,
+    folder: Path,
+    keep: Keep,
+    port: int,
+    product_url: str,
+    stop: asyncio.Event,
+    say: Callable[[str], None],
+    profile: str = "calm",
 ) -> None:
     """Plays one far end until told to stop; says the settings that lead a Refill to it. Raises NotFound.
 
-    Keys that the other side needs as files lie in `folder`, where `keep` keeps.
+    Keys that the other side needs as files lie in `folder`, where `keep` keeps. `profile` is one of `PROFILES`.
     """
     if name not in shelf():
         raise NotFound(f"There is no simulator {name!r}; there are {', '.join(shelf())}.")
+    if profile not in PROFILES:
+        raise NotFound(f"There is no profile {profile!r}; there are {', '.join(PROFILES)}.")
     async with surroundings() as around:
         listening = listen("127.0.0.1", port)
         url = address(listening)
-        async with serving(shelf()[name].plays(keep, url, product_url, around), listening):
-            say(f"{name} is played at {url}; these settings lead Refill to it:")
+        far_end = shelf()[name].plays(keep, url, product_url, around)
+        behave(far_end, profile)
+        async with serving(far_end, listening):
+            say(f"{name} is played at {url}, {profile}: {PROFILES[profile].says}")
+            say("These settings lead Refill to it:")
             for setting, value in shelf()[name].leads(keep, url).items():
                 if "\n" in (text := str(value)):  # a key in PEM
                     keep(f"{setting}.pem", lambda text=text: text)  # type: ignore[misc]
