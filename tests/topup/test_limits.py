@@ -375,6 +375,19 @@ async def test_a_limit_is_known_to_a_process_that_starts(pool: Pool, shop: Shop)
     assert (known.id, known.per, known.most, known.payer) == (id_, ("payer", "operator"), money("8.00 EUR"), "guest:x")
 
 
+async def test_what_was_counted_long_ago_is_forgotten_and_late_failures_do_not_mind(shop: Shop) -> None:
+    id_ = await limit(shop)
+    order = await shop.placed(shop.partners_ask())
+    await shop.world.advance(timedelta(days=71).total_seconds())
+    later = await shop.placed(shop.partners_ask())
+    await shop.db.transaction(lambda tx: limits.forget(tx, shop.world.db_now()))
+    assert await counted(shop, [MORNING - timedelta(hours=10)]) == []
+    assert await used(shop, id_) == (1, 0)
+    for one in (order, later):
+        await flow.reverse(shop.trade, one.id, who="ben", reason="wrong number")
+    assert await used(shop, id_) == (0, 0)
+
+
 async def test_a_limit_is_told_in_a_line(shop: Shop) -> None:
     await limit(shop, most_count=10, most=money("80.00 EUR"), supplier="northtel", channel="portal")
     (one,) = shop.trade.guard.limits

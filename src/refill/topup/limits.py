@@ -21,6 +21,7 @@ from refill.topup.order import Order
 from refill.world import World
 
 PERIODS = ("hour", "day", "week", "month")
+KEPT = timedelta(days=70)  # longer than the longest period, and than nearly every order takes to be final
 PER = ("number", "payer", "product", "operator", "channel")
 _REASON_LIMIT = 300
 
@@ -314,6 +315,23 @@ async def recount(tx: Tx, moves: Iterable[tuple[Order, Order]]) -> None:
     if keys:
         columns = _columns(keys)
         await tx.run(ADD, **columns, counts=[change[key][0] for key in keys], minors=[change[key][1] for key in keys])
+
+
+FORGET_USES = Statement("""
+    -- Which orders were in counts of periods long over
+    DELETE FROM topup_limit_use WHERE since < :before
+""")
+
+FORGET_COUNTS = Statement("""
+    -- Counts of periods long over
+    DELETE FROM topup_limit_count WHERE since < :before
+""")
+
+
+async def forget(tx: Tx, now: datetime) -> None:
+    """Deletes what was counted in periods that ended long ago; an order that fails later leaves nothing behind there."""
+    await tx.run(FORGET_USES, before=now - KEPT)
+    await tx.run(FORGET_COUNTS, before=now - KEPT)
 
 
 # ------------------------------------------------------------------ setting limits
