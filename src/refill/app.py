@@ -47,7 +47,7 @@ from refill.money import Money
 from refill.operators import Supplier, suppliers_by_name, terms_by_name
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
-from refill.topup import Rules, Shelf, Trade, Worker, flow, limits, quotes
+from refill.topup import Rules, Shelf, Trade, Worker, flow, quotes
 from refill.vault import Vault
 from refill.world import NoAnswer, NotSent, Request, Response
 
@@ -70,13 +70,13 @@ class RealWorld:
             follow_redirects=False,
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
         )
-        self._allowed = allowed
+        self._allowed, self._guard = allowed, Guard(allowed)
         self._guarded = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(trust_env=False),
             max_connections=None,
             max_keepalive_connections=100,
             keepalive_expiry=5.0,
-            network_backend=Guard(allowed),
+            network_backend=self._guard,
         )
 
     def now(self) -> datetime:
@@ -166,10 +166,14 @@ class RealWorld:
             await asyncio.wait(self._tasks, timeout=2)
         await self._client.aclose()
         await self._guarded.aclose()
+        self._guard.close()
 
 
 _NEVER_LEFT = (httpcore2.ConnectError, httpcore2.ConnectTimeout, httpcore2.UnsupportedProtocol, httpcore2.PoolTimeout)
 _NOBODY_KNOWS = (httpcore2.NetworkError, httpcore2.TimeoutException, httpcore2.ProtocolError)
+
+
+MOST_ADDRESSES = 3  # of a name are tried
 
 
 class Guard(httpcore2.AsyncNetworkBackend):
@@ -205,7 +209,16 @@ class Guard(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectError("the name is not found") from None
         if not found or not all(map(is_public, found)):
             raise httpcore2.ConnectError("the name leads to a private network")
-        return await self._wire.connect_tcp(found[0], port, timeout, local_address, socket_options)
+        tried = found[:MOST_ADDRESSES]
+        share = None if timeout is None else timeout / len(tried)
+        for address in tried[:-1]:  # without a way to IPv6, say, the next one answers
+            with contextlib.suppress(httpcore2.ConnectError, httpcore2.ConnectTimeout):
+                return await self._wire.connect_tcp(address, port, share, local_address, socket_options)
+        return await self._wire.connect_tcp(tried[-1], port, share, local_address, socket_options)
+
+    def close(self) -> None:
+        """Looks no more names up."""
+        self._lookups.shutdown(wait=False, cancel_futures=True)
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         raise httpcore2.UnsupportedProtocol("no file is an address")
@@ -439,7 +452,6 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
             await house.pool.transaction(lambda tx: quotes.forget(tx, house.world.db_now()))
-            await house.pool.transaction(lambda tx: limits.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await _tidy_stock(house)
