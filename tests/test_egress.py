@@ -148,11 +148,11 @@ async def test_the_address_that_was_looked_at_is_the_one_that_is_called(
         raise app.httpcore2.ConnectError("closed")
 
     one = world()
-    monkeypatch.setattr(one._guarded._network_backend._wire, "connect_tcp", connect)
+    monkeypatch.setattr(one._guard._wire, "connect_tcp", connect)
     for _ in range(2):  # the second time the name has been bound anew, to ourselves
         with pytest.raises(NotSent):
             await one.send(Request("POST", "https://rebinding.example/", guarded=True))
-    assert (asked, connected) == (["rebinding.example"] * 2, [("8.8.8.8", 443)])
+    assert (asked, connected) == (["rebinding.example"] * 2, [("8.8.8.8", 443), ("1.1.1.1", 443)])
 
 
 async def test_a_redirect_is_an_answer_and_nothing_follows_it(world: Callable[..., RealWorld]) -> None:
