@@ -30,6 +30,7 @@ BULK_CONNECTIONS = 4
 FILE_ROWS = 100_000
 YOUNG = 10_000
 GROWN = 1_000_000
+PRICE_ROWS = 100_000
 
 
 class BenchError(RefillError):
@@ -183,6 +184,16 @@ def reconcile(bench: "Bench") -> Figure:
     return Figure("reconcile", per_s, "rows/s", plain_per_s, per_s / plain_per_s, more)
 
 
+def prices(bench: "Bench") -> Figure:
+    """A supplier's list of 10^5 rows shown and applied: against the plain COPY of the same rows."""
+    told = bench.prices()
+    seconds = told["preview_s"] + told["apply_s"]
+    per_s, plain_per_s = PRICE_ROWS / seconds, PRICE_ROWS / told["plain_s"]
+    return Figure(
+        "prices", per_s, "rows/s", plain_per_s, per_s / plain_per_s, {"rows": PRICE_ROWS, "seconds": seconds, **told}
+    )
+
+
 def vouchers(bench: "Bench") -> Figure:
     """Scratch cards redeemed in batches: against the same rows one by one."""
     together, alone = bench.redeemed()
@@ -195,6 +206,7 @@ BENCHES: dict[str, Callable[["Bench"], Figure]] = {
     "bulk-csv": bulk_csv,
     "growth": growth,
     "reconcile": reconcile,
+    "prices": prices,
     "vouchers": vouchers,
 }
 NAMES = tuple(BENCHES)
@@ -306,6 +318,17 @@ class Bench:
         self._console.print(
             f"{'a bill of ' + format(self.orders, ','):32} {told['seconds']:10,.1f} s   plain COPY {told['plain_s']:7.1f} s"
             f"   {told['memory_mb']:,.0f} MB, of which {told['memory_before_mb']:,.0f} before",
+            highlight=False,
+        )
+        return told
+
+    def prices(self) -> dict[str, float]:
+        """Seconds of showing and applying a supplier's list, again with changes, and as a spreadsheet."""
+        self._stage.make_ours()
+        told: dict[str, float] = json_.loads(self._stage.ask_python("refill.bench.prices", str(PRICE_ROWS)))
+        self._console.print(
+            f"{'a list of ' + format(PRICE_ROWS, ','):32} {told['preview_s']:10,.1f} s shown, {told['apply_s']:.1f} s applied"
+            f"   plain COPY {told['plain_s']:7.1f} s",
             highlight=False,
         )
         return told

@@ -251,6 +251,7 @@ async def apply(bulk: Bulk, world: World, import_id: str, who: str) -> Import:
         await tx.run(sql.END, **where)
         await tx.run(sql.END_REMOVED, **where)
         await tx.run(sql.WRITE, **where)
+        await tx.run(sql.LOOK_AT_PRICES)
         if found.side == "cost":
             await tx.run(sql.BY_LIST, supplier=found.supplier)
             await tx.run(sql.SUPPLY, supplier=found.supplier)

@@ -41,6 +41,7 @@ JUDGED = Statement(
 )
 STAGE_ROWS = Statement(f"COPY price_stage (n, key, {SAID}, why, what) FROM STDIN")
 LOOK_AT_STAGE = Statement("ANALYZE price_stage")
+LOOK_AT_PRICES = Statement("ANALYZE catalogue_price")
 LOOK_AT_JUDGED = Statement("ANALYZE price_judged")
 
 STAGE_AGAIN = Statement(f"""
@@ -117,7 +118,7 @@ REMOVED = Statement("""
              WHERE side = :side::text AND supplier = :supplier::text
                AND (valid_until IS NULL OR (valid_until > :now::timestamptz AND valid_until > valid_from))
              ORDER BY key, valid_from > :now, valid_from DESC, import_id DESC) c ON NOT top.unread
-     WHERE NOT EXISTS (SELECT 1 FROM price_stage s WHERE s.key = c.key)
+     WHERE c.key NOT IN (SELECT key FROM price_stage)  -- hashed, whatever the planner thinks of the other side
 """)
 
 LEAST = """LEFT JOIN LATERAL (

@@ -23,6 +23,7 @@ COMMANDS = {
         "balance": "Balance and validity of a number on our own network.",
         "partner": "Platforms that sell through us.",
     },
+    "api": {"api": "A partner's API over HTTP, as every partner uses it."},
     "books": {
         "check": "Replays the whole book and verifies what must always hold.",
         "reconcile": "Our book against the payment firms' statements.",
@@ -34,6 +35,7 @@ COMMANDS = {
         "limits": "How many top-ups, and how much, in an hour, day, week or month.",
         "rates": "Exchange rates of suppliers that bill in another currency.",
     },
+    "catalogue": {"catalogue": "Price lists, ours and suppliers'; margins; tiers."},
     "stock": {"stock": "Operators' PINs in our own stock: imported, confirmed, counted, watched."},
     "proof": {
         "simulate": "Seeded days of the shipped engine, with planted faults and bugs.",
