@@ -47,7 +47,7 @@ from refill.money import Money
 from refill.operators import Supplier, suppliers_by_name, terms_by_name
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
-from refill.topup import Rules, Shelf, Trade, Worker, flow, quotes
+from refill.topup import Rules, Shelf, Trade, Worker, flow, limits, quotes
 from refill.vault import Vault
 from refill.world import NoAnswer, NotSent, Request, Response
 
@@ -452,6 +452,7 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             cell = await _age(house, cell)
             await _tidy_vouchers(house)
             await house.pool.transaction(lambda tx: quotes.forget(tx, house.world.db_now()))
+            await house.pool.transaction(lambda tx: limits.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await _tidy_stock(house)
