@@ -22,6 +22,7 @@ from refill.channels.backoffice.books import Books
 from refill.channels.backoffice.cards import Cards
 from refill.channels.backoffice.floats import Floats
 from refill.channels.backoffice.guards import Guards
+from refill.channels.backoffice.hooks import Hooks
 from refill.channels.backoffice.masking import mask
 from refill.channels.backoffice.pins import Pins
 from refill.channels.backoffice.whose import Whose
@@ -47,7 +48,7 @@ class SignIn(UnfoldSignIn):
         return accepted
 
 
-class StaffSite(Books, Cards, Floats, Guards, Pins, Whose, UnfoldAdminSite):
+class StaffSite(Books, Cards, Floats, Guards, Pins, Hooks, Whose, UnfoldAdminSite):
     site_title = site_header = "Refill"
     index_title = gettext_lazy("Today")
     login_form = SignIn
@@ -83,6 +84,7 @@ class StaffSite(Books, Cards, Floats, Guards, Pins, Whose, UnfoldAdminSite):
             + self.book_urls()
             + self.card_urls()
             + self.float_urls()
+            + self.hook_urls()
             + self.pin_urls()
             + self.guard_urls()
             + self.whose_urls()
