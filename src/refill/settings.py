@@ -57,9 +57,7 @@ class Settings:
     simulators: bool = True  # on when no payment method and no supplier is set
     demo: bool = False  # put a shop to look at into the embedded database; off for a real business
     payment_expiry_s: int = 900
-    egress_allow: str = (
-        ""  # places of our own network that webhooks may reach all the same: `10.0.0.5:8443 127.0.0.1:9000`
-    )
+    egress_allow: str = ""  # places of our own network that webhooks may reach all the same: `10.0.0.5:8443 …`
     undo_s: int = 0  # how long a paid order waits before it is sent, so that the payer may undo it
 
     @property
