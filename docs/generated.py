@@ -195,6 +195,10 @@ WHAT_A_CASE_MEANS = {
         "A payer's bank took a payment back for good.",
         "Was it fraud? Recover the money from the payer, or write it off; the loss stands in `loss:chargeback`.",
     ),
+    "webhook_failing": (
+        "A partner's endpoint accepted nothing for three days; nothing is sent there any more.",
+        "Tell the partner. The page Webhooks shows its answers; test it there, and switch it on when it answers again.",
+    ),
     "refund_asked": (
         "Somebody asks to give a payer money back.",
         "Another person confirms or declines it on the order's page.",
