@@ -145,6 +145,10 @@ async def test_every_address_asks_for_a_key_and_for_its_scope(api: Api) -> None:
         assert f'"{operation.scope}"' in refused.json()["detail"]
 
 
+async def test_the_lane_serves_what_the_table_says_it_does(api: Api) -> None:
+    assert set(api.app.hot) == {each.path for each in TABLE if each.handle is None}
+
+
 async def test_other_methods_hear_which_there_are(api: Api) -> None:
     for path, allow in (("/v1/topups", "GET, HEAD, POST"), ("/v1/topups/bulk", "POST"), ("/v1/topups/csv", "POST")):
         answer = await api.client.put(path)

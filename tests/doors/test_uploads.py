@@ -99,6 +99,21 @@ async def test_the_same_file_again_is_the_same_file(api: Api) -> None:
     assert (await send(api, rows(3), authorization=f"Bearer {bearer}")).json()["id"] != first.json()["id"]
 
 
+async def test_a_file_sent_twice_in_one_millisecond_is_one_file(api: Api) -> None:
+    answers = await asyncio.gather(*(send(api, rows(3)) for _ in range(4)))
+    assert sorted(answer.status_code for answer in answers) == [200, 200, 200, 202]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    await worked_off(api)
+    assert await api.float_() == "970.12"
+
+
+async def test_a_file_of_which_no_row_can_be_read_is_done_too(api: Api) -> None:
+    id_ = (await send(api, HEAD + "12,10.00,CNY,a\n,10.00,CNY,b\n")).json()["id"]
+    await worked_off(api)
+    assert [row["code"] for row in await results(api, id_)] == ["not_a_number", "bad_input"]
+    assert await api.traces() == 0
+
+
 async def test_another_partners_file_is_not_there(api: Api) -> None:
     id_ = (await send(api, rows(1))).json()["id"]
     await worked_off(api)
@@ -210,6 +225,7 @@ FILES: dict[str, tuple[bytes | str, int, str]] = {
     "no column for the amount": ("msisdn,currency\n", 422, "amount is missing"),
     "an open quote that would swallow rows": (HEAD + f'{NUMBER},10.00,CNY,"a\n{NUMBER},10.00,CNY,b\n', 422, "line 2"),
     "a line without end": (HEAD + "9" * 100_000, 422, "longer than"),
+    "empty lines": (HEAD + "\n" * 300_000, 422, "empty lines"),
     "a zip": (b"PK\x03\x04" + bytes(range(256)) * 10, 422, "UTF-8"),
 }
 
@@ -239,6 +255,15 @@ async def test_a_file_too_large_or_in_another_form_is_refused(api: Api, monkeypa
         ({"authorization": "Bearer rk_live_none_at_all"}, 401),
     ):
         assert (await send(api, rows(1), **headers)).status_code == status
+    assert await api.traces() == 0
+
+
+async def test_who_sends_far_too_much_hears_it(api: Api) -> None:
+    answer = await send(api, HEAD.encode() + b"x" * 40_000_000)
+    assert (answer.status_code, answer.json()["code"]) == (422, "bad_file")
+    row = f"{NUMBER},10.00,CNY,\n".encode()
+    answer = await send(api, HEAD.encode() + (b" " * 1000 + b"\n") * 17_000 + row)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
     assert await api.traces() == 0
 
 

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from tests.topup.shop import NORTHTELS, OWN_NUMBER, Shop
 
+from refill.db import Pool
 from refill.topup import Order
-from refill.topup.listing import listed
+from refill.topup.listing import LISTED, listed
 
 
 async def page(shop: Shop, most: int, behind: Order | None = None, **wanted: object) -> list[str]:
@@ -62,3 +63,23 @@ async def test_every_state_is_found_by_the_word_that_it_is_shown_with(shop: Shop
             for other in words - {said}:
                 assert order.id not in await page(shop, 9, status=other), (payment, delivery, other)
     assert await page(shop, 9, operator=sent.operator) == [sent.id]
+
+
+async def test_a_page_of_a_grown_table_reads_the_blocks_of_its_time(shop: Shop, pool: Pool) -> None:
+    """Connections of the engine may not scan; the plan that they keep goes through the index on time."""
+    async with pool._pool.connection() as connection:
+        await connection.execute(b"""
+            INSERT INTO topup_order (cell, id, payer, channel, number, operator, product, supplier, face_minor,
+                face_currency, price_minor, currency, days, policy, payment, delivery, captured_minor, created_at)
+            SELECT n % 4096, 'tu_' || lpad(n::text, 24, '0'), 'partner:x', 'partner_api', 'n', 'demo', 'demo-50', 'home',
+                   5000, 'CNY', 5000, 'CNY', 0, 'never', 'captured', 'delivered', 5000,
+                   timestamptz '2026-11-01 00:00+00' + n * interval '1 minute'
+              FROM generate_series(1, 20000) AS n
+        """)
+        await connection.execute(b"ANALYZE topup_order")
+        await connection.execute(b"SELECT brin_summarize_new_values('topup_order_created')")
+        await connection.execute(b"SELECT set_config('enable_bitmapscan', 'on', true)")
+        rows = await (await connection.execute(b"EXPLAIN (GENERIC_PLAN) " + LISTED.wire)).fetchall()
+    plan = "\n".join(row[0] for row in rows)
+    assert "Bitmap Index Scan on topup_order_created" in plan, plan
+    assert "Disabled" not in plan, plan

@@ -53,12 +53,7 @@ class Sheet:
         if self._bytes > BYTES_LIMIT:
             raise too_large(BYTES_LIMIT)
         self._hash.update(piece)
-        lines = (self._rest + self._text(piece)).split("\n")
-        self._rest = lines.pop()
-        if len(self._rest) > LINE_LIMIT:
-            raise BadFile(f"Line {self._line + 1} is longer than {LINE_LIMIT:,} characters.")
-        for line in lines:
-            self._take(line)
+        self._take_lines(self._text(piece))
 
     def end(self) -> list[Part]:
         """The rows. Raises BadFile for a file without any."""
@@ -74,18 +69,30 @@ class Sheet:
     def _text(self, piece: bytes, *, final: bool = False) -> str:
         try:
             return self._decode(piece, final)
-        except UnicodeDecodeError:
+        except UnicodeDecodeError as wrong:
+            self._take_lines(wrong.object[: wrong.start].decode())  # what is wrong before it is told first
             raise BadFile(
-                f"The file is not UTF-8, from line {self._line + 1} on at the latest; is it GBK? "
-                'Save it as "CSV UTF-8" and send it again.'
+                f'The file is not UTF-8 in line {self._line + 1}; is it GBK? Save it as "CSV UTF-8" and send it again.'
             ) from None
+
+    def _take_lines(self, text: str) -> None:
+        lines = (self._rest + text).split("\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._take(line)
+        if len(self._rest) > LINE_LIMIT:
+            self._take(self._rest)
 
     def _take(self, line: str) -> None:
         self._line += 1
+        if len(line) > LINE_LIMIT:
+            raise BadFile(f"Line {self._line} is longer than {LINE_LIMIT:,} characters.")
         line = line.removesuffix("\r")
         if self._line == 1:
             line = line.removeprefix("\ufeff")
         if not line.strip():
+            if self._line > 2 * ROWS_LIMIT:
+                raise BadFile("The file has more empty lines than rows are allowed.")
             return
         cells = self._cells(line)
         if not self._columns:

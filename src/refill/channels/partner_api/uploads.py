@@ -17,12 +17,13 @@ from refill.channels.machines.problem import without_numbers
 from refill.channels.partner_api.sheet import BYTES_LIMIT, RESULT, ROWS_LIMIT, BadFile, Sheet, result_line
 from refill.channels.partner_api.topups import BadKey, TopUpAsk, TopUps, shown
 from refill.db import Tx
-from refill.errors import Busy, NotFound, OtherContent
+from refill.errors import Busy, NotFound, OtherContent, RefillError
 from refill.topup import Ask, Order, store
 from refill.topup.trade import Trade
 from refill.uploads import Done, NotReady, Part, Progress, RefusedRow, Result
 
 AT_ONCE = 4  # files that may arrive at the same time
+HEARING = 4
 _KEY = re.compile(r"[!-~]{1,255}")
 
 
@@ -80,17 +81,25 @@ class Uploads:
         return json_of(_upload(told), 200 if told.replayed else 202, headers)
 
     async def _read(self, call: Call, sheet: Sheet) -> None:
-        receive = call.request.receive
-        more = True
-        while more:
-            message = await receive()
+        """Feeds the sheet. A client that is still sending does not hear a refusal: so we listen a while longer than we read."""
+        refused: RefillError | None = None
+        heard, more = 0, True
+        while more and heard <= HEARING * BYTES_LIMIT:
+            message = await call.request.receive()
             if message["type"] == "http.disconnect":
                 raise Gone("The connection ended before the file was whole; no row of it was taken.")
             body: bytes = message.get("body", b"")
-            for start in range(0, len(body), _BREATH):
-                sheet.feed(body[start : start + _BREATH])
+            heard += len(body)
+            for start in range(0, len(body) if refused is None else 0, _BREATH):
+                try:
+                    sheet.feed(body[start : start + _BREATH])
+                except RefillError as no:
+                    refused = no
+                    break
                 await asyncio.sleep(0)  # others on the same loop have their turn
             more = message.get("more_body", False)
+        if refused is not None:
+            raise refused
 
     async def progress(self, call: Call) -> Response:
         """How far a file is."""
