@@ -53,11 +53,26 @@ def field_of(fields: Fields, shape: str, name: str) -> Field:
     return fields.get(f"{shape}.{name}") or fields.get(name) or _NO_WORDS
 
 
+class Event(NamedTuple):
+    """What we post to others: its name, its shape, and when it is sent."""
+
+    name: str
+    shape: type[msgspec.Struct]
+    says: Words
+
+
 def document(
-    operations: Sequence[Operation], fields: Fields, *, title: str, version: str, says: str, server: str
+    operations: Sequence[Operation],
+    fields: Fields,
+    *,
+    title: str,
+    version: str,
+    says: str,
+    server: str,
+    events: Sequence[Event] = (),
 ) -> dict[str, Any]:
     """The whole OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1)."""
-    shapes = shapes_of(operations)
+    shapes = [*shapes_of(operations), *dict.fromkeys(event.shape for event in events)]
     schemas = schemas_of(shapes, fields)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -70,12 +85,30 @@ def document(
         "security": [{"key": []}],
         "tags": [{"name": group} for group in groups],
         "paths": paths,
+        "webhooks": {event.name: {"post": _posted(event)} for event in events},
         "components": {
             "schemas": schemas,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "A key of yours: rk_live_…"},
             },
         },
+    }
+
+
+def _posted(event: Event) -> dict[str, Any]:
+    """A request that we send, as Standard Webhooks 1.0.0 signs it."""
+    signed = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "operationId": event.name,
+        "tags": ["webhooks"],
+        "summary": event.says.en,
+        "x-summary-zh": event.says.zh,
+        "security": [],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in signed
+        ],
+        "requestBody": {"required": True, "content": {JSON: {"schema": {"$ref": _AT + event.shape.__name__}}}},
+        "responses": {"2XX": {"description": "You have it. Anything else is tried again."}},
     }
 
 

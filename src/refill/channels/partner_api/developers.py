@@ -21,6 +21,7 @@ from refill.channels.machines.html import Html, join, prose, tag
 from refill.channels.machines.openapi import document, field_of, parameters_of, refusals_of, schemas_of, shapes_of
 from refill.channels.machines.operation import JSON, Operation, Words
 from refill.channels.partner_api.problems import Refusal, catalogue
+from refill.channels.partner_api.webhooks import POSTED
 from refill.channels.partner_api.words import FIELDS, GROUPS, PAGE
 from refill.errors import NotFound, RefillError
 
@@ -45,7 +46,15 @@ Schema = Mapping[str, Any]
 
 def openapi(operations: Sequence[Operation], server: str) -> bytes:
     """The OpenAPI document as it is served."""
-    told = document(operations, FIELDS, title="Refill partner API", version=__version__, says=SAYS, server=server)
+    told = document(
+        operations,
+        FIELDS,
+        title="Refill partner API",
+        version=__version__,
+        says=SAYS,
+        server=server,
+        events=POSTED,
+    )
     return msgspec.json.encode(told)
 
 

@@ -9,13 +9,14 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
 from refill import notify, numbers
+from refill.channels.machines.openapi import Event
 from refill.channels.machines.operation import Answer, Call, Handle, Operation, Words, json_of
-from refill.channels.partner_api.topups import shown
+from refill.channels.partner_api.topups import TopUp, shown
 from refill.db import Tx
 from refill.egress import WrongUrl
 from refill.errors import BadInput, NotAnAmount, NotFound
 from refill.money import amount
-from refill.notify import EndpointExists, Note, Render, TooManyEndpoints
+from refill.notify import EndpointExists, Low, Note, Render, TooManyEndpoints, Trial
 from refill.outcome import Done
 from refill.topup import store
 from refill.topup.tell import as_told
@@ -345,6 +346,50 @@ def render(trade: Trade) -> Render:
         ]
 
     return data
+
+
+class TopUpEvent(msgspec.Struct):
+    """What is posted when something becomes of a top-up; `data` is the top-up as it was then."""
+
+    type: str
+    timestamp: datetime
+    sequence: int
+    data: TopUp
+
+
+class FloatEvent(msgspec.Struct):
+    """What is posted when the float is low."""
+
+    type: str
+    timestamp: datetime
+    sequence: int
+    data: Low
+
+
+class TestEvent(msgspec.Struct):
+    """What is posted by the tester."""
+
+    type: str
+    timestamp: datetime
+    sequence: int
+    data: Trial
+
+
+POSTED = (
+    Event("topup.succeeded", TopUpEvent, Words("The phone has the credit", "充值已到账")),
+    Event(
+        "topup.failed", TopUpEvent, Words("It failed; the money is back in your float", "充值失败，款项已退回预付款")
+    ),
+    Event("topup.partial", TopUpEvent, Words("A part was delivered, the rest is back", "部分到账，其余已退回")),
+    Event(
+        "topup.processing", TopUpEvent, Words("The operator did not answer; we are asking", "运营商没有回答，正在查询")
+    ),
+    Event("topup.refunded", TopUpEvent, Words("Money went back although the credit stays", "已退款，话费保留")),
+    Event("topup.reversed", TopUpEvent, Words("The credit was taken back", "话费已冲正")),
+    Event("float.low", FloatEvent, Words("Your float fell below what you named", "预付款低于你设定的金额")),
+    Event("webhook.test", TestEvent, Words("You asked for a test", "你要求发送的测试")),
+)
+assert [event.name for event in POSTED] == [*notify.EVENTS, notify.TEST]
 
 
 # ------------------------------------------------------------------ the table

@@ -257,6 +257,14 @@ FIELDS: Fields = {
     ),
     "Replayed.replayed": _said("How many events are told again.", "重新推送的事件数。"),
     "Replayed.limit": _said("How many at most at a time.", "一次最多多少个。"),
+    **{f"{shape}.type": _said("What happened.", "发生了什么。") for shape in ("TopUpEvent", "FloatEvent", "TestEvent")},
+    "timestamp": _said("When it happened, UTC.", "发生时间，UTC。"),
+    "TopUpEvent.data": _said("The top-up as it was then.", "这笔充值当时的样子。"),
+    "FloatEvent.data": _said("The float.", "预付款。"),
+    "TestEvent.data": _said("Nothing but where it was sent.", "只写明发往哪里。"),
+    "Low.balance": _said("What is left.", "余额。", **SIGNED),
+    "below": _said("What you named.", "你设定的金额。", **AMOUNT),
+    "endpoint": _said("The endpoint's id.", "接收地址的编号。"),
     "Tested.accepted": _said("Was it answered with 2xx?", "回答是否为 2xx。"),
     # numbers' histories, PINs, reversals
     "operator_source": _said(
