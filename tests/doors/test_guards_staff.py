@@ -125,6 +125,19 @@ def test_a_rate_is_told_and_a_slip_of_the_finger_is_asked_about(people: Callable
     assert "没有改动" in do(mei, "rates/tell", **{**RATE, "rate": "71.834"})
 
 
+def test_a_customer_reads_what_to_do_and_not_why(house: House, people: Callable[[str], Visitor]) -> None:
+    mei, customer = people("mei"), house.visitor()
+    do(mei, "guards/put", **{**LINE, "scope": "product:cmcc-20"})
+    answer = customer.confirm(customer.wish(NUMBER, "cmcc-20|20.00"))
+    assert "We cannot top up this number here. Nothing was charged" in unescape(answer.text)
+    assert "fraud" not in answer.text
+    do(mei, "guards/limit", **{**LIMIT, "count": "0", "amount": "", "supplier": "", "product": "cmcc-30"})
+    answer = customer.confirm(customer.wish(NUMBER, "cmcc-30|30.00"))
+    assert "As much as is allowed was topped up for now" in unescape(answer.text)
+    for limit in house.trade.guard.limits:
+        do(mei, "guards/end", limit=limit.id)
+
+
 def test_the_pages_are_for_staff_only(house: House) -> None:
     for page in ("guards", "rates"):
         assert house.visitor().get(f"/staff/{page}/").status_code == 302
