@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from unfold.forms import AuthenticationForm as UnfoldSignIn
 from unfold.sites import UnfoldAdminSite
 
-from refill.channels.backoffice import desk, pins, words
+from refill.channels.backoffice import desk, pins, reversals, words
 from refill.channels.backoffice.books import Books
 from refill.channels.backoffice.cards import Cards
 from refill.channels.backoffice.floats import Floats
@@ -25,6 +25,8 @@ from refill.channels.backoffice.guards import Guards
 from refill.channels.backoffice.hooks import Hooks
 from refill.channels.backoffice.masking import mask
 from refill.channels.backoffice.pins import Pins
+from refill.channels.backoffice.prices import Prices
+from refill.channels.backoffice.reversals import Reversals
 from refill.channels.backoffice.whose import Whose
 from refill.channels.people import limits
 from refill.errors import NotFound, RefillError
@@ -48,7 +50,7 @@ class SignIn(UnfoldSignIn):
         return accepted
 
 
-class StaffSite(Books, Cards, Floats, Guards, Pins, Hooks, Whose, UnfoldAdminSite):
+class StaffSite(Books, Cards, Floats, Reversals, Guards, Pins, Prices, Hooks, Whose, UnfoldAdminSite):
     site_title = site_header = "Refill"
     index_title = gettext_lazy("Today")
     login_form = SignIn
@@ -84,8 +86,10 @@ class StaffSite(Books, Cards, Floats, Guards, Pins, Hooks, Whose, UnfoldAdminSit
             + self.book_urls()
             + self.card_urls()
             + self.float_urls()
+            + self.reversal_urls()
             + self.hook_urls()
             + self.pin_urls()
+            + self.price_urls()
             + self.guard_urls()
             + self.whose_urls()
             + super().get_urls()
@@ -115,7 +119,7 @@ class StaffSite(Books, Cards, Floats, Guards, Pins, Hooks, Whose, UnfoldAdminSit
         except NotFound:
             raise Http404 from None
         told: dict[str, Any] = {"story": words.Story.of(timeline), "number": number, "me": request.user.get_username()}
-        told |= {"pins": pins.told(order_id), "pin": pin}
+        told |= {"pins": pins.told(order_id), "pin": pin, "order_id": order_id, **reversals.shown(timeline.order)}
         return self._page(request, "order", title=_("Order"), subtitle=order_id, **told)
 
     def reveal(self, request: HttpRequest, order_id: str) -> HttpResponse:

@@ -189,11 +189,13 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     pins = {"title": _("PINs"), "icon": "pin", "link": reverse("staff:pins")}
     cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
     guards = {"title": _("Lists and limits"), "icon": "shield", "link": reverse("staff:guards")}
+    prices = {"title": _("Prices"), "icon": "price_change", "link": reverse("staff:prices")}
+    left = {"title": _("Margins"), "icon": "percent", "link": reverse("staff:margins")}
     rates = {"title": _("Exchange rates"), "icon": "currency_exchange", "link": reverse("staff:rates")}
     hooks = {"title": _("Webhooks"), "icon": "webhook", "link": reverse("staff:hooks")}
     owners = {"title": _("Whose number"), "icon": "contact_phone", "link": reverse("staff:whose")}
     return [
-        {"items": [today, books, floats, rates, cards, pins, guards, hooks, owners]},
+        {"items": [today, books, floats, prices, left, rates, cards, pins, guards, hooks, owners]},
         {"title": _("Look up"), "separator": True, "items": lists},
     ]
 
