@@ -77,6 +77,10 @@ def test_settings_cannot_be_changed_afterwards(tmp_path: Path) -> None:
         ("REFILL_PUBLIC_URL", "javascript:alert(1)"),
         ("REFILL_ALIPAY_GATEWAY", "ftp://gateway.example"),
         ("REFILL_LOG_LEVEL", "loud"),
+        ("REFILL_EGRESS_ALLOW", "10.0.0.5"),
+        ("REFILL_EGRESS_ALLOW", "10.0.0.5:8443 fd00::5:443"),
+        ("REFILL_EGRESS_ALLOW", "10.0.0.5:99999"),
+        ("REFILL_EGRESS_ALLOW", ":443"),
         ("REFILL_HOST", "local\nhost"),
         ("REFILL_DATABASE_URL", "mysql://root:hunter2@db/refill"),
     ],
@@ -90,6 +94,12 @@ def test_a_wrong_value_is_named_in_one_sentence(tmp_path: Path, name: str, value
     assert "\n" not in sentence
     assert len(sentence) < 250
     assert "hunter2" not in sentence
+
+
+def test_places_of_our_own_network_are_allowed_by_name(tmp_path: Path) -> None:
+    assert settings(tmp_path).allowed_places == frozenset()
+    found = settings(tmp_path, {"REFILL_EGRESS_ALLOW": " 10.0.0.5:8443  [FD00::5]:443 "})
+    assert found.allowed_places == {"10.0.0.5:8443", "[fd00::5]:443"}
 
 
 def test_a_misspelt_setting_is_refused_with_the_one_that_was_meant(tmp_path: Path) -> None:
