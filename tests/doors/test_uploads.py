@@ -114,6 +114,16 @@ async def test_a_file_of_which_no_row_can_be_read_is_done_too(api: Api) -> None:
     assert await api.traces() == 0
 
 
+async def test_who_has_very_much_waiting_waits(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("refill.uploads.book.WAITING_LIMIT", 4)
+    assert (await send(api, rows(3))).status_code == 202
+    refused = await send(api, rows(2))
+    assert (refused.status_code, refused.json()["code"], refused.headers["retry-after"]) == (429, "too_many_rows", "30")
+    assert (await send(api, rows(3))).status_code == 200
+    await worked_off(api)
+    assert (await send(api, rows(2))).status_code == 202
+
+
 async def test_another_partners_file_is_not_there(api: Api) -> None:
     id_ = (await send(api, rows(1))).json()["id"]
     await worked_off(api)
@@ -226,7 +236,7 @@ FILES: dict[str, tuple[bytes | str, int, str]] = {
     "an open quote that would swallow rows": (HEAD + f'{NUMBER},10.00,CNY,"a\n{NUMBER},10.00,CNY,b\n', 422, "line 2"),
     "a line without end": (HEAD + "9" * 100_000, 422, "longer than"),
     "empty lines": (HEAD + "\n" * 300_000, 422, "empty lines"),
-    "a zip": (b"PK\x03\x04" + bytes(range(256)) * 10, 422, "UTF-8"),
+    "a zip": (b"PK\x03\x04" + bytes(range(256)) * 10, 422, "no text file"),
 }
 
 

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 
@@ -17,6 +18,7 @@ from refill.world import World
 PART_ROWS = 1_000
 KEPT = timedelta(days=30)
 KIND = "upload"
+WAITING_LIMIT = 500_000  # rows of one owner
 _TOGETHER = 5  # parts written by one statement: a few milliseconds of work between two turns of the loop
 
 
@@ -26,6 +28,15 @@ class NotReady(RefillError):
     code = "not_ready"
     status = 409
     retryable = True
+
+
+class TooManyRows(RefillError):
+    """As many rows of files wait already as one owner may have waiting."""
+
+    code = "too_many_rows"
+    status = 429
+    retryable = True
+    headers: ClassVar[dict[str, str]] = {"Retry-After": "30"}
 
 
 class RefusedRow(msgspec.Struct):
@@ -107,6 +118,12 @@ TAKEN = Statement("""
     SELECT id, content::text FROM uploads_job WHERE owner = :owner AND name = :name
 """)
 
+WAITING = Statement("""
+    -- How many rows of an owner's files are not worked off yet
+    SELECT coalesce(sum(p.rows), 0)::int FROM uploads_job j JOIN uploads_part p ON p.job = j.id
+     WHERE j.owner = :owner AND p.due IS NOT NULL
+""")
+
 PARTS = Statement("""
     -- Parts of a file, to be worked on at once
     INSERT INTO uploads_part (job, n, rows, body, due)
@@ -164,7 +181,7 @@ async def take(
 ) -> Progress:
     """Keeps a file; a repeat under its name answers the first one. Without a `key` the file itself is its name.
 
-    `id_` is made by the caller (`new_upload_id`), `content` is a hash of the file. Raises OtherContent.
+    `id_` is made by the caller (`new_upload_id`), `content` is a hash of the file. Raises OtherContent, TooManyRows.
     """
     now = world.db_now()
     name = vault.digest("upload key", f"{owner}\0{'key ' + key if key is not None else 'file ' + content}".encode())
@@ -178,6 +195,10 @@ async def take(
             raise OtherContent("This key was used before for another file.")
         # The id is ours when a commit was in doubt and we run again.
         return replace(await progress(tx, owner, row[0]), replayed=row[0] != id_)
+    if await tx.value(WAITING, owner=owner) + rows > WAITING_LIMIT:
+        raise TooManyRows(
+            f"{WAITING_LIMIT:,} rows of yours may wait at once; send this file when some of them are done."
+        )
     for start in range(0, len(parts), _TOGETHER):
         some = list(enumerate(parts[start : start + _TOGETHER], start))
         await tx.run(

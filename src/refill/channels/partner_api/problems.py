@@ -329,6 +329,14 @@ ADVICE = {
         ),
         Words("Wait as many seconds as Retry-After says.", "请等待 Retry-After 所写的秒数。"),
     ),
+    "too_many_rows": Advice(
+        "排队的行数太多",
+        Words("Files of yours with very many rows are still being worked off.", "你之前上传的文件还有很多行没处理完。"),
+        Words(
+            "Wait until some of them are done, then send the file again; nothing of it was taken.",
+            "等一部分处理完以后再上传；这个文件的任何一行都没有被处理。",
+        ),
+    ),
     "not_ready": Advice(
         "结果还没有全部出来",
         Words("Rows of the file are still being worked off.", "文件里还有行正在处理。"),

@@ -20,7 +20,7 @@ from refill.db import Tx
 from refill.errors import Busy, NotFound, OtherContent, RefillError
 from refill.topup import Ask, Order, store
 from refill.topup.trade import Trade
-from refill.uploads import Done, NotReady, Part, Progress, RefusedRow, Result
+from refill.uploads import Done, NotReady, Part, Progress, RefusedRow, Result, TooManyRows
 
 AT_ONCE = 4  # files that may arrive at the same time
 HEARING = 4
@@ -230,7 +230,7 @@ def upload_operations(trade: Trade, topups: TopUps) -> list[Operation]:
                 "Idempotency-Key": Words("Your name for this file.", "你给这个文件起的名字。"),
             },
             leads={"getUpload": {"id": "$response.body#/id"}, "getUploadResult": {"id": "$response.body#/id"}},
-            errors=(BadFile, BadKey, OtherContent, TooLarge),
+            errors=(BadFile, BadKey, OtherContent, TooLarge, TooManyRows),
             example={
                 "body": "msisdn,amount,currency,reference\n+8619912345678,10.00,CNY,row-1\n12345,10.00,CNY,row-2\n"
             },
