@@ -155,6 +155,18 @@ WHAT_A_CASE_MEANS = {
         "The payment firm will not give the money back.",
         "Find out why with the firm's own page; pay the person another way and note it here.",
     ),
+    "low_float": (
+        "Our float at a supplier will be empty soon, and nobody waits for it yet.",
+        "Pay into it, and book the money in *Floats at suppliers*; the case closes when the balance has risen.",
+    ),
+    "reversal_asked": (
+        "Somebody asks an operator to take credit back.",
+        "Another person confirms or declines it on the order's page, before the operator's time is over.",
+    ),
+    "reversal_stuck": (
+        "An operator took credit back unasked, or cannot tell whether it did.",
+        "Ask its people why, and whether it did.",
+    ),
     "empty_float": (
         "Our prepaid money at a supplier is used up; its orders wait and resume by themselves.",
         "Send the supplier money.",
