@@ -45,6 +45,7 @@ from refill.errors import RefillError
 from refill.ids import CELLS, make_id
 from refill.money import Money
 from refill.operators import Supplier, suppliers_by_name, terms_by_name
+from refill.outcome import Done
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
 from refill.topup import Rules, Shelf, Trade, Worker, flow, limits, quotes
@@ -597,7 +598,7 @@ def doors(house: House, secret_key: str, stop: asyncio.Event) -> Callable[..., A
     from refill.channels.people.wsgi import application
 
     django_settings.configure(house.dsn, secret_key, public_url=settings.public_url)
-    bridge.bind(house.trade, asyncio.get_running_loop())
+    bridge.bind(house.trade, asyncio.get_running_loop(), Bulk(house.dsn))
     people = WSGIMiddleware(application(), workers=2)
     watching = watch.Watch(house.trade, stop)
 
@@ -748,6 +749,25 @@ async def new_partner(
         return partner.id, key
 
     return await house.pool.transaction(create)
+
+
+async def fund_played_floats(house: House) -> None:
+    """Books what simulated suppliers hold for us: they begin anew with every start, and so does our book of them."""
+    world = house.world
+    for name, currency in reconcile.watched(house.trade):
+        told = await house.trade.suppliers[name].balance(world, currency)
+        if not isinstance(told, Done):
+            continue
+        account, bank, held = f"float:{name}/{currency}", f"bank:demo/{currency}", told.reference.minor
+
+        async def book(tx: Tx, account: str = account, bank: str = bank, held: int = held) -> None:
+            more = held + (await ledger.balances(tx, [account])).get(account, 0)
+            leg = (account, bank, more) if more > 0 else (bank, account, -more)
+            entry = ledger.Entry.of(f"{world.new_id('fu', ledger.cell_of_account(account))}.funding", leg)
+            if entry.transfers:
+                await ledger.post(tx, [entry], world.db_now())
+
+        await house.pool.transaction(book)
 
 
 async def demonstrate(house: House) -> "tuple[Any, str]":

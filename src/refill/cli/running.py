@@ -44,10 +44,12 @@ def work(*, data: Data = None) -> None:
 
 
 async def _welcome(house: Any, far: Any) -> None:
-    from refill.app import demonstrate
+    from refill.app import demonstrate, fund_played_floats
     from refill.channels.people.staff import ensure_staff
 
     settings: Settings = house.settings
+    if far is not None and settings.demo:
+        await fund_played_floats(house)
     if settings.demo:
         facts, key = await demonstrate(house)
         password = await asyncio.to_thread(ensure_staff, house.dsn, settings.secrets_dir)
@@ -56,6 +58,7 @@ async def _welcome(house: Any, far: Any) -> None:
             f"Numbers to top up    {number.grouped()} · {other.grouped()} (our own network), or any Chinese mobile number"
         )
         print(f"Pages                {settings.public_url}/")
+        print(f"Developers           {settings.public_url}/developers")
         print(f"Staff                {settings.public_url}/staff/   demo / {password}")
         print(f"Partner key          {key}")
         print(

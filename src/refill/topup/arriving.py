@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
 
 from refill.db import Database, Statement, Tx
 from refill.topup.pulse import BOUNDS_S
@@ -60,9 +61,7 @@ def within(counts: Mapping[int, int], per_cent: int) -> int:
 
     Of the last bucket, which has no end, the lower one.
     """
-    left = per_cent * sum(counts.values())
-    for bucket in sorted(counts):
-        left -= 100 * counts[bucket]
-        if left <= 0:
-            break
+    buckets, wanted = sorted(counts), per_cent * sum(counts.values())
+    upto = accumulate(counts[bucket] for bucket in buckets)
+    bucket = next(bucket for bucket, count in zip(buckets, upto, strict=True) if 100 * count >= wanted)
     return BOUNDS_S[min(bucket, len(BOUNDS_S) - 1)]
