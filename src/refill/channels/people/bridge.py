@@ -5,6 +5,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from refill.db.bulk import Bulk
 from refill.errors import Busy
 from refill.topup.trade import Trade
 
@@ -15,20 +16,26 @@ T = TypeVar("T")
 class _Bound:
     trade: Trade
     loop: asyncio.AbstractEventLoop
+    bulk: Bulk
 
 
 _bound: _Bound | None = None
 
 
-def bind(trade: Trade, loop: asyncio.AbstractEventLoop) -> None:
+def bind(trade: Trade, loop: asyncio.AbstractEventLoop, bulk: Bulk) -> None:
     """`app` hands over the engine before the first page is served."""
     global _bound
-    _bound = _Bound(trade, loop)
+    _bound = _Bound(trade, loop, bulk)
 
 
 def trade() -> Trade:
     """The engine that the pages of this process ask."""
     return _here().trade
+
+
+def bulk() -> Bulk:
+    """The way to the database for large work, such as a price list."""
+    return _here().bulk
 
 
 def ask(question: Coroutine[Any, Any, T], timeout_s: float = 15.0) -> T:
@@ -53,5 +60,5 @@ def ask(question: Coroutine[Any, Any, T], timeout_s: float = 15.0) -> T:
 
 def _here() -> _Bound:
     if _bound is None:
-        raise AssertionError("no engine is bound: `app` calls bridge.bind(trade, loop) before it serves pages")
+        raise AssertionError("no engine is bound: `app` calls bridge.bind(trade, loop, bulk) before it serves pages")
     return _bound
