@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.topup.shop import MORNING, Shop, table
+from tests.topup.shop import MORNING, Lossy, Shop, table
 from tests.topup.test_send_settle import delivery
 
 from refill.catalogue.offers import Supply
@@ -156,6 +156,22 @@ async def test_a_late_success_is_booked_at_the_rate_of_its_order(shop: Shop) -> 
     assert await shop.balance("cost:topup/CNY") == "-50.28"
     assert await shop.cases(order.id) == ["unknown", "late_success"]
     assert await findings(shop) == []
+
+
+async def test_credit_that_is_taken_back_turns_the_position_back(db: Lossy) -> None:
+    shop = await Shop(db, can_reverse="yes").open()
+    sells(shop, dollar())
+    order = await shop.sent("139 1234 5678")
+    row = await flow.ask_reversal(shop.trade, order.id, "the wrong number was typed", "mei")
+    await flow.confirm_reversal(shop.trade, order.id, row.n, "tao")
+    await shop.world.advance(1)
+    await flow.chase_reversals(shop.trade)
+    await shop.world.advance(0)
+    assert (await shop.order(order.id)).status == "reversed"
+    for account in ("cost:topup/CNY", "fx:position/CNY", "fx:position/USD", "float:northtel/USD"):
+        assert await shop.balance(account) == "0.00", account
+    assert await findings(shop) == []
+    shop.world.die()
 
 
 async def test_a_rate_and_its_legs_that_disagree_are_found(shop: Shop) -> None:

@@ -39,9 +39,9 @@ MONEY = Statement("""
           AS disputed,
              -- what the supplier of the order took of its currency, and what that was booked as in ours; extra is what
              -- one took that the order had left, at the rate that was agreed with that one
-             sum(minor) FILTER (WHERE debit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS theirs,
-             sum(minor) FILTER (WHERE credit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS ours,
-             count(*) FILTER (WHERE debit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS bills
+             sum(minor) FILTER (WHERE debit LIKE 'fx:%' AND credit NOT LIKE 'cost:%' AND id NOT LIKE '%.extra.%') AS theirs,
+             sum(minor) FILTER (WHERE debit LIKE 'cost:%' AND credit LIKE 'fx:%' AND id NOT LIKE '%.extra.%') AS ours,
+             count(*) FILTER (WHERE debit LIKE 'fx:%' AND credit NOT LIKE 'cost:%' AND id NOT LIKE '%.extra.%') AS bills
         FROM ledger_transfer WHERE cell BETWEEN :first AND :last AND id LIKE 'tu\\_%' GROUP BY 1),
     stray AS (
       SELECT order_id, sum(minor) AS minor FROM topup_capture WHERE fate <> 'order' GROUP BY 1),
