@@ -51,7 +51,8 @@ class Runner:
         rows = self._emptying.execute("""
             SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
                AND (relname LIKE 'topup\\_%' OR relname LIKE 'ledger\\_%' OR relname LIKE 'cards\\_%'
-                    OR relname LIKE 'vouchers\\_%' OR relname IN ('inbox_notice', 'cases_case', 'numbers_number'))
+                    OR relname LIKE 'vouchers\\_%' OR relname LIKE 'stock\\_%'
+                    OR relname IN ('inbox_notice', 'cases_case', 'numbers_number'))
         """).fetchall()
         self._tables = [name for (name,) in rows]
         empty = [sql.SQL("DELETE FROM {}").format(sql.Identifier(name)) for name in self._tables]

@@ -19,6 +19,7 @@ from refill.simulate.doors import PUBLIC, serve
 from refill.simulate.gateways import GATEWAYS, INSIDE, methods
 from refill.simulate.kernel import EPOCH, Kernel, Process
 from refill.simulate.people import OUR_NUMBERS, PREFIXES, People
+from refill.simulate.pins import PinStock
 from refill.simulate.scratch import ScratchCards
 from refill.simulate.world import Books, Knobs, VirtualDatabase, VirtualWorld, Wire
 from refill.simulators.operator import OperatorSimulator
@@ -71,12 +72,15 @@ class Day:
         open_today = list(SUPPLIERS)[: self.dice.choice((1, 2, 3, 4))]
         self.operators = {name: self._operator(name) for name in open_today}
         self.routing = _routing(seed, open_today, self.kernel.began)
-        self.shelf = Shelf(_on_sale(books, seed, open_today, self.routing))
+        self.pins = PinStock(seed)
+        self.shelf = Shelf(self.pins.on_sale(_on_sale(books, seed, open_today, self.routing)))
         names = (*self.knobs.firms, *INSIDE)
         self.methods = {name: methods()[name] for name in names}
         self.suppliers = {name: self._supplier(name, operator.far) for name, operator in self.operators.items()}
+        self.suppliers |= self.pins.suppliers()
         self.partners = [make_id("pa", 77 + n, 0, n) for n in range(2)]
         self._prepare_books()
+        self.pins.buy(books, VirtualWorld(self.far, self.wire), self.vault)
         self.cards = ScratchCards()
         if self.knobs.scratch_cards:
             self.cards.print_and_sell(books, VirtualWorld(self.far, self.wire), self.vault)

@@ -35,6 +35,7 @@ _refund = import_module("refill.topup.refund")
 _place, _settle = import_module("refill.topup.place"), import_module("refill.topup.settle")
 _redeem = import_module("refill.topup.redeem")
 _work = import_module("refill.topup.work")
+_exchange, _pins = import_module("refill.topup.exchange"), import_module("refill.operators.pins")
 
 
 class Planted:
@@ -598,6 +599,33 @@ async def _checked_then_placed(place: Any, trade: Trade, ask: Ask) -> Any:
             lambda tx: tx.run(sql.CLAIM_KEYS, cells=cells, names=names, contents=contents, orders=ids)
         )
     return answer
+
+
+# ------------------------------------------------------------------ PINs
+
+
+@_mutant("A PIN is taken in a transaction of its own, and its order settled in the next.")
+def pin_taken_apart(p: Planted) -> None:
+    async def apart(trade: Trade, intent: Any) -> None:
+        attempt, ask, now = intent.attempt, intent.ask, trade.world.db_now()
+        (outcome,) = await trade.db.transaction(lambda tx: _pins.take(tx, [(attempt.order_id, ask)], now))
+        await flow.settle(trade, [flow.Answered(attempt, outcome)])
+
+    def make(_give: Any) -> Any:
+        async def mutated(trade: Trade, tx: Tx, intents: Sequence[Any]) -> list[Any]:
+            inside = [it for it in intents if isinstance(it, _work.ToSend) and it.attempt.supplier == _pins.NAME]
+            for intent in inside:
+                trade.world.start(apart(trade, intent))
+            return [intent for intent in intents if intent not in inside]
+
+        return mutated
+
+    p.put(_work, "_give", make)
+
+
+@_mutant("A PIN's cost is not taken out of the stock.")
+def pin_cost_from_elsewhere(p: Planted) -> None:
+    p.put(_exchange, "supply_account", lambda _: lambda supplier, operator, currency: f"clearing:{supplier}/{currency}")
 
 
 SINGLES = tuple(name for name, mutant in MUTANTS.items() if not mutant.masked)

@@ -19,7 +19,7 @@ VALUES = ("10.00", "50.00", "100.00")
 SOLD, UNSOLD = 4, 1  # of each value
 
 
-class _Morning(Database):
+class Morning(Database):
     """The books before the day begins, when nothing fails."""
 
     def __init__(self, books: Books) -> None:
@@ -48,11 +48,11 @@ class ScratchCards:
 
     def _batch(self, books: Books, world: VirtualWorld, vault: Vault, paper: Path, value: str) -> None:
         face, until = amount(value, "CNY"), world.now() + timedelta(days=365)
-        database, count = _Morning(books), SOLD + UNSOLD
+        database, count = Morning(books), SOLD + UNSOLD
         printing = vouchers.generate(
             database, world, vault, paper, count=count, value=face, expires_at=until, who="marketing"
         )
-        batch = _at_once(printing)
+        batch = at_once(printing)
         sold = vouchers.Range(batch.code, 1, SOLD)
         books.run(lambda tx: vouchers.activate(tx, world, sold, purse="cash:office", who="sales"))
         with paper.open(encoding="ascii") as file:
@@ -70,7 +70,7 @@ class ScratchCards:
         return f"code {self.codes[pin]}" if pin in self.codes else str(self.sold.index(pin))
 
 
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
+def at_once(work: Coroutine[Any, Any, T]) -> T:
     """What never waits is done when it first would."""
     try:
         work.send(None)

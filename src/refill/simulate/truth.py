@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -89,7 +89,7 @@ def judge(day: Day) -> list[str]:
     for order_id, name, n, at, _ in events:
         if order_id in accounts:
             accounts[order_id].events.append((name, n, at))
-    findings = _gather(day, accounts, money)
+    findings = _gather(day, accounts, money, read)
     findings += [f"an error escaped: {error}" for error in day.kernel.errors]
     findings += day.people.heard.wrong
     findings += _book(day)
@@ -107,7 +107,9 @@ def judge(day: Day) -> list[str]:
     return findings
 
 
-def _gather(day: Day, accounts: dict[str, Account], money: Money) -> list[str]:
+def _gather(
+    day: Day, accounts: dict[str, Account], money: Money, read: Callable[[Statement], list[tuple[Any, ...]]]
+) -> list[str]:
     """Puts what truly happened beside each order."""
     findings = []
     for operator in day.operators.values():
@@ -117,6 +119,8 @@ def _gather(day: Day, accounts: dict[str, Account], money: Money) -> list[str]:
                 findings.append(f"I3: {credit.request_id} was delivered for an order that does not exist")
             else:
                 account.credits.append((credit.face_minor, credit.at))
+    for order_id, minor, at in day.pins.credits(read):
+        accounts[order_id].credits.append((minor, at))
     for firm in day.gateways:
         for taken in firm.taken():
             account = accounts.get(order_of(taken.reference))
@@ -362,7 +366,7 @@ _DIGITS = re.compile(r"[0-9]{11,}")
 def _whole_numbers(day: Day, texts: list[str]) -> Iterator[str]:
     """I10: no whole telephone number and no PIN in anything that is written for people or logs."""
     ours = {digits[-11:] for digits in day.people.numbers}
-    pins = (*day.cards.sold, *day.cards.unsold, *day.cards.codes)
+    pins = (*day.cards.sold, *day.cards.unsold, *day.cards.codes, *day.pins.plain)
     for text in (*texts, *day.people.heard.texts, *day.kernel.errors):
         if any(pin in text for pin in pins):
             yield "I10: a whole PIN stands in a text"
