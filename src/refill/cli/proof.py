@@ -13,7 +13,7 @@ def simulate(*tokens: Annotated[str, Parameter(allow_leading_hyphen=True)]) -> i
 
 
 def bench(name: str = "all", /, *, json: bool = False, orders: str | None = None) -> int:
-    """Measures a ratio against a reference in the same run: single, bulk, growth, reconcile or all."""
+    """Measures a ratio against a reference in the same run: single, bulk, growth, reconcile, prices … or all."""
     from refill.bench.run import run
 
     return run(name, json=json, orders=int(_number(orders)) if orders else None)
