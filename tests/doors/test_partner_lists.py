@@ -222,3 +222,17 @@ async def test_created_at_is_a_time_that_can_be_asked_for(api: Api) -> None:
     (id_,) = await placed(api, 1)
     at = datetime.fromisoformat((await api.get(f"/v1/topups/{id_}")).json()["created_at"])
     assert [row["id"] for row in await paged(api, "/v1/topups", "topups", created_from=at.isoformat())] == [id_]
+
+
+async def test_a_fault_is_logged_by_the_name_that_its_answer_carries(
+    api: Api, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("refill.ledger.standing", broken)
+    answer = await api.client.get(
+        "/v1/balance", headers={"authorization": f"Bearer {api.key}", "x-request-id": "mine-7"}
+    )
+    assert (answer.status_code, answer.json()["code"], answer.headers["x-request-id"]) == (500, "internal", "mine-7")
+    assert any("mine-7" in record.getMessage() for record in caplog.records)

@@ -1,5 +1,6 @@
 """The partner API as one ASGI application: two hot routes in a lane of their own, the rest from the table in Starlette."""
 
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,8 @@ from refill.channels.partner_api.topups import Place, TopUps
 from refill.errors import RefillError
 from refill.topup import flow
 from refill.topup.trade import Trade
+
+log = logging.getLogger("refill.doors")
 
 
 class WrongAddress(RefillError):
@@ -90,7 +93,7 @@ class PartnerApi(Lane):
 
 
 class Named:
-    """Gives every request a name, `X-Request-Id`, in its answer: the caller's own, or ours."""
+    """Gives every request a name, `X-Request-Id`, in its answer and in our log of a fault: the caller's own, or ours."""
 
     def __init__(self, app: ASGIApp, trade: Trade) -> None:
         self._app = app
@@ -108,7 +111,11 @@ class Named:
                 message = {**message, "headers": [*message.get("headers", ()), (b"x-request-id", name)]}
             await send(message)
 
-        await self._app(scope, receive, send_named)
+        try:
+            await self._app(scope, receive, send_named)
+        except Exception:
+            log.error("the request %s broke", name.decode())
+            raise
 
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.-]{1,64}")

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent / "pages"
 FILES = {"developers.css": "text/css", "developers.js": "text/javascript"}
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; "
-    "form-action 'self'; frame-ancestors 'none'"
+    "form-action 'none'; frame-ancestors 'none'"  # without scripts nothing that was typed gets into an address
 )
 HEADERS = {
     "Content-Security-Policy": POLICY,
@@ -59,8 +59,8 @@ def openapi(operations: Sequence[Operation], server: str) -> bytes:
 
 
 def developers_routes(operations: Sequence[Operation], public_url: str, *others: type[RefillError]) -> list[BaseRoute]:
-    """Nobody needs a key for these. Pages are made at their first request and kept: they never change while we run."""
-    described = openapi(operations, public_url)
+    """Nobody needs a key for these. All is made at its first request and kept: it never changes while we run."""
+    described: list[bytes] = []
     files = {name: (HERE / name).read_bytes() for name in FILES}
     pages: dict[tuple[str, str], Html] = {}
 
@@ -73,7 +73,9 @@ def developers_routes(operations: Sequence[Operation], public_url: str, *others:
         )
 
     async def openapi_json(_: Request) -> Response:
-        return Response(described, media_type=JSON)
+        if not described:
+            described.append(openapi(operations, public_url))
+        return Response(described[0], media_type=JSON)
 
     async def developers(request: Request) -> Response:
         return page("developers", request)
