@@ -44,7 +44,9 @@ class Api:
         self.app = create_app(trade, self.keyring, also=[*callbacks.routes(trade), *speaking], **server)
         return self
 
-    async def new_partner(self, name: str, float_: str, scopes: str = "topup balance webhooks subscriber") -> tuple[str, str]:
+    async def new_partner(
+        self, name: str, float_: str, scopes: str = "topup balance webhooks subscriber"
+    ) -> tuple[str, str]:
         shop, prepaid = self.shop, money(float_)
 
         async def create(tx: Tx) -> tuple[str, str]:
