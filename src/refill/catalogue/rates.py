@@ -25,6 +25,9 @@ _MOST_DIGITS = 15  # so that a ratio of minor units still fits a bigint
 class RateTooOld(NotForSale):
     """The exchange rate behind a price has run out, or none was ever told."""
 
+    code = "rate_too_old"
+    retryable = True
+
 
 class Rate(msgspec.Struct, frozen=True):
     """One unit of `base` is `num` / `den` units of `quote`, from `valid_from` until just before `valid_until`."""

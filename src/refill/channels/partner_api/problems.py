@@ -176,6 +176,14 @@ ADVICE = {
             "`detail` 里写了什么时候可以再充；到时把同一个请求再发一遍。",
         ),
     ),
+    "rate_too_old": Advice(
+        "汇率已过期",
+        Words(
+            "Who delivers this bills in another currency, and today's exchange rate is not known here yet. Nothing was taken.",
+            "供货方以另一种货币结算，而我们这里还没有今天的汇率。没有扣款。",
+        ),
+        Words("Send the very same request again a little later.", "请稍后把同一个请求再发一遍。"),
+    ),
     "quote_over": Advice(
         "报价已失效",
         Words(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 from starlette.responses import Response
 
+from refill.catalogue.rates import RateTooOld
 from refill.channels.machines.json import NotJson
 from refill.channels.machines.operation import Answer, Call, Operation, Words, json_of
 from refill.channels.partner_api.topups import CHANNEL, word
@@ -124,7 +125,7 @@ def quote_operations(trade: Trade) -> list[Operation]:
                 "充值时在 `quote` 里写上它的编号，金额要相同：在有效期内价格不变，目录改价也不影响。询价不收费，也不占用什么。",
             ),
             body=QuoteAsk,
-            errors=(NotANumber, NotAnAmount, NotForSale),
+            errors=(NotANumber, NotAnAmount, NotForSale, RateTooOld),
             example={"body": {"msisdn": NUMBER, "amount": "50.00", "currency": "CNY"}},
         )
     ]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from refill.catalogue.rates import RateTooOld
 from refill.channels.machines.batcher import Overloaded
 from refill.channels.machines.limits import TooMany
 from refill.channels.machines.operation import Answer, Operation, Words
@@ -40,7 +41,7 @@ REPLAYED = {
         "如果以前已经下过这一单，值为 `true`。",
     )
 }
-GUARDS = (NumberNotServed, LimitReached, NotFound, QuoteMisfit, QuoteOver)
+GUARDS = (NumberNotServed, LimitReached, NotFound, QuoteMisfit, QuoteOver, RateTooOld)
 NUMBER = "+8619912345678"  # of the demonstration's own network
 
 

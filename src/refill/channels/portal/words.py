@@ -22,6 +22,7 @@ ERRORS: dict[str, Promise] = {
     "not_an_amount": _("Please enter an amount in digits, for example 50."),
     "not_for_sale": _("This amount is not on sale for this operator. Choose another one."),
     "number_not_served": _("We cannot top up this number here. Nothing was charged; our support can tell you more."),
+    "rate_too_old": _("This is not on sale at the moment. Nothing was charged; please try again in a while."),
     "limit_reached": _(
         "As much as is allowed was topped up for now. Nothing was charged; try again later, or choose a smaller amount."
     ),
