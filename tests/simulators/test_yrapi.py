@@ -21,7 +21,7 @@ KEY, URL = "only for these tests", "http://127.0.0.1:8006/yrapi.php"
 
 
 def test_every_trouble_is_in_the_table_and_every_line_of_the_table_is_a_trouble() -> None:
-    assert set(BY_SUFFIX.values()) == set(WHAT_HAPPENS)
+    assert set(BY_SUFFIX.values()) - {"spent"} == set(WHAT_HAPPENS), "nobody can ask here for credit back"
 
 
 class Client:
@@ -115,4 +115,4 @@ async def test_over_real_http_a_recharge_is_credited() -> None:
             truth = (await client.get(f"{url}/truth")).json()
             page = (await client.get(url)).text
     assert [(credit["request_id"], credit["msisdn"]) for credit in truth["credits"]] == [("rq_1", "13800130002")]
-    assert all(f"…{end}" in page and WHAT_HAPPENS[what] in page for end, what in BY_SUFFIX.items())
+    assert all(f"…{end}" in page and WHAT_HAPPENS[what] in page for end, what in BY_SUFFIX.items() if what != "spent")
