@@ -41,6 +41,7 @@ class House:
         self.alipay: AlipaySimulator
         self.northtel: OperatorSimulator
         self.far: dict[str, Any] = {}  # every far end by its name
+        self.urls: dict[str, str] = {}  # and where it is played
         self.facts: demo.DemoFacts
         self._stop = asyncio.Event()
         self._started: Future[None] = Future()
@@ -118,7 +119,7 @@ class House:
             return kept[name]
 
         settings: dict[str, object] = {}
-        urls = {}
+        urls = self.urls
         for name, file in simulators.shelf().items():
             listening = listen()
             self.far[name] = file.plays(keep, address(listening), self.url, around)

@@ -262,9 +262,10 @@ def test_a_played_partner_hears_over_real_sockets(house: House, numbers: Callabl
 
 
 def receiver_of(house: House) -> str:
-    """Where the receiver is played: the one place of our own network that this house may call."""
-    (place,) = house.trade.allowed_places
-    return f"http://{place}"
+    """Where the receiver is played, which this house may call although it is not public."""
+    url = house.urls["receiver"]
+    assert url.removeprefix("http://") in house.trade.allowed_places
+    return url
 
 
 def test_every_kind_of_event_is_named_in_the_description() -> None:

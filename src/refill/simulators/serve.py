@@ -145,8 +145,8 @@ class FarEnds:
 
     @property
     def allowed(self) -> frozenset[str]:
-        """Where webhooks may go although it is not public: to the receiver that is played."""
-        return frozenset(urlsplit(url).netloc for name, url in self.urls.items() if name == "receiver")
+        """Where webhooks may go although it is not public: to partners that are played."""
+        return frozenset(urlsplit(url).netloc for name, url in self.urls.items() if name in ("receiver", "platform"))
 
 
 def led(keep: Keep, port: int) -> FarEnds:
