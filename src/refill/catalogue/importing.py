@@ -70,6 +70,7 @@ class Line:
     """One row of a list, what became of it, and what stood before. Amounts in minor units of their currency."""
 
     n: int
+    key: str  # what is priced; empty when that cannot be read
     operator: str
     product: str
     their_product: str

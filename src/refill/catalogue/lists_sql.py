@@ -23,7 +23,7 @@ LATEST = Statement(f"SELECT {IMPORT_ROW} FROM catalogue_import ORDER BY asked_at
 
 LINES = Statement(f"""
     -- Rows of a list with these outcomes, behind one
-    SELECT n, {SAID}, why, what, outcome, thin, was_minor, was_bp, was_currency
+    SELECT n, key, {SAID}, why, what, outcome, thin, was_minor, was_bp, was_currency
       FROM catalogue_import_line
      WHERE import_id = :id AND n > :after::int AND outcome = ANY (:outcomes::text[])
      ORDER BY n LIMIT :most

@@ -207,13 +207,14 @@ def row_of(line: Line) -> dict[str, Any]:
     def money(minor: int | None, currency: str | None) -> str:
         return f"{decimal_text(minor, currency)} {currency}" if minor is not None and currency else ""
 
+    operator = line.operator or ("*" if line.key else "")
     face = money(line.face_minor, line.face_currency)
     if line.max_face_minor is not None and line.face_currency:
         face = f"{decimal_text(line.face_minor or 0, line.face_currency)} – {money(line.max_face_minor, line.face_currency)}"
     return {
         "n": "" if line.outcome == "removed" else line.n,
         "outcome": OUTCOME_WORDS[line.outcome],
-        "what": " · ".join(filter(None, (line.operator or "*", line.product, line.their_product, line.name))),
+        "what": " · ".join(filter(None, (operator, line.product, line.their_product, line.name))),
         "whom": " · ".join(filter(None, (line.partner, line.tier, line.channel))),
         "face": face,
         "was": money(line.was_minor, line.was_currency) or _share(line.was_bp),
