@@ -155,6 +155,10 @@ WHAT_A_CASE_MEANS = {
         "The payment firm will not give the money back.",
         "Find out why with the firm's own page; pay the person another way and note it here.",
     ),
+    "breaker": (
+        "A supplier fails so often that nothing is sent to it for a while; its orders go elsewhere, or wait.",
+        "Ask the supplier what is wrong. It is tried again by itself.",
+    ),
     "low_float": (
         "Our float at a supplier will be empty soon, and nobody waits for it yet.",
         "Pay into it, and book the money in *Floats at suppliers*; the case closes when the balance has risen.",
