@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
+CALLS_OF_A_CLIENT = 64
+
+
 class RealWorld:
     """Real time, chance and network."""
 
@@ -65,15 +68,12 @@ class RealWorld:
         self._ahead = timedelta(0)  # of the database's clock before ours
         self._dice: Iterator[int] = iter(())
         self._tasks: set[asyncio.Task[None]] = set()
-        # Never a retry, a redirect or a proxy: one request is one request.
-        self._client = httpx2.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
-        )
+        self._context = httpx2.create_ssl_context(trust_env=False)
+        self._clients: list[httpx2.AsyncClient] = []
+        self._calls: list[int] = []  # that each client holds
         self._allowed, self._guard = allowed, Guard(allowed)
         self._guarded = httpcore2.AsyncConnectionPool(
-            ssl_context=httpx2.create_ssl_context(trust_env=False),
+            ssl_context=self._context,
             max_connections=None,
             max_keepalive_connections=100,
             keepalive_expiry=5.0,
@@ -117,7 +117,28 @@ class RealWorld:
             raise NoAnswer(type(error).__name__) from None
 
     async def _send(self, request: Request) -> Response:
-        async with self._client.stream(
+        # For each call a client looks at every connection that it holds: thousands of calls are spread over many clients.
+        n = next((n for n, calls in enumerate(self._calls) if calls < CALLS_OF_A_CLIENT), len(self._clients))
+        if n == len(self._clients):
+            self._clients.append(self._new_client())
+            self._calls.append(0)
+        self._calls[n] += 1
+        try:
+            return await self._send_by(self._clients[n], request)
+        finally:
+            self._calls[n] -= 1
+
+    def _new_client(self) -> httpx2.AsyncClient:
+        # Never a retry, a redirect or a proxy: one request is one request.
+        return httpx2.AsyncClient(
+            trust_env=False,
+            verify=self._context,
+            follow_redirects=False,
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+        )
+
+    async def _send_by(self, client: httpx2.AsyncClient, request: Request) -> Response:
+        async with client.stream(
             request.method,
             request.url,
             headers=dict(request.headers),
@@ -165,7 +186,8 @@ class RealWorld:
         """Lets running work finish for a moment, then leaves it to its timers."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
         await self._guarded.aclose()
         self._guard.close()
 

@@ -200,6 +200,19 @@ def vouchers(bench: "Bench") -> Figure:
     return Figure("vouchers", together, "redemptions/s", alone, together / alone)
 
 
+def suppliers(bench: "Bench") -> Figure:
+    """Top-ups settled at suppliers that take ten seconds: against the same ones when they answer at once."""
+    told = bench.at_suppliers()
+    per_s, at_once = told.pop("per_s"), told.pop("at_once_per_s")
+    return Figure("suppliers", per_s, "settled/s", at_once, per_s / at_once, told)
+
+
+def routing(bench: "Bench") -> Figure:
+    """Suppliers chosen for a batch of orders: against the same orders one by one."""
+    in_batch, alone = bench.routed()
+    return Figure("routing", in_batch, "us/order", alone, in_batch / alone)
+
+
 BENCHES: dict[str, Callable[["Bench"], Figure]] = {
     "single": single,
     "bulk": bulk,
@@ -208,6 +221,8 @@ BENCHES: dict[str, Callable[["Bench"], Figure]] = {
     "reconcile": reconcile,
     "prices": prices,
     "vouchers": vouchers,
+    "suppliers": suppliers,
+    "routing": routing,
 }
 NAMES = tuple(BENCHES)
 
@@ -340,6 +355,25 @@ class Bench:
         for title, per_s in (("vouchers, 1,000 in a call", together), ("vouchers, one by one", alone)):
             self._console.print(f"{title:32} {per_s:10,.0f}/s", highlight=False)
         return together, alone
+
+    def at_suppliers(self) -> dict[str, float]:
+        """What a worker holds and settles at slow suppliers, and at quick ones."""
+        self._stage.make_ours()
+        told: dict[str, float] = json_.loads(
+            self._stage.ask_python("refill.bench.suppliers", str(3 * LEG_S)).splitlines()[-1]
+        )
+        self._console.print(
+            f"{'suppliers that take 10 s':32} {told['per_s']:10,.0f}/s   {told['in_flight']:,.0f} calls in flight"
+            f"   {told['memory_mb']:,.0f} MB   at once {told['at_once_per_s']:,.0f}/s",
+            highlight=False,
+        )
+        return told
+
+    def routed(self) -> tuple[float, float]:
+        """Microseconds for each order whose supplier is chosen, in a batch and one by one."""
+        in_batch, alone = map(float, self._stage.ask_python("refill.bench.routing", str(LEG_S / 2)).split())
+        self._console.print(f"{'routing':32} {in_batch:10,.1f} us   one by one {alone:7.1f} us", highlight=False)
+        return in_batch, alone
 
     def grow(self, orders: int) -> list[tuple[str, str]]:
         """Brings the market to a life of that many orders; returns some of them, to be asked for again."""

@@ -215,8 +215,33 @@ class Choice:
     until: datetime | None = None
 
 
-# Why a supplier was chosen, in the order in which they are weighed, and why one was passed over.
+# Why a supplier was chosen, in the order in which it is weighed, and why one was passed over.
 CHOSEN = ("preferred", "reliable", "priority", "cheapest", "quickest", "fuller", "same", "only", "probe")
+SAYS = {
+    "preferred": "a rule prefers it",
+    "reliable": "the others fail more often in this hour",
+    "priority": "a person put it first",
+    "cheapest": "it takes less than the next",
+    "quickest": "it delivers sooner than the next",
+    "fuller": "our float there holds more",
+    "same": "nothing tells it from the next",
+    "only": "nobody else can be asked",
+    "probe": "its breaker is open, and one order tries whether it is well again",
+    "off": "it is switched off or not connected",
+    "never": "a rule excludes it",
+    "others": "a rule says only others",
+    "maintenance": "it announced a pause",
+    "open": "it failed too often, and its breaker is open",
+    "tried": "it refused this order as often as allowed",
+    "rests": "it refused this order a moment ago",
+    "empty": "our float there is empty",
+    "low": "our float there holds too little beside what is on its way",
+    "full": "it has as many calls as it may",
+    "pace": "it had as many orders in this second as it may",
+    "rule": "a rule holds such orders back",
+    "nobody": "nobody can be asked now",
+    "switched_off": "the operator is switched off",
+}
 PASSED = {
     "off": "hold",  # switched off, or not connected
     "never": "hold",  # by a rule
@@ -264,10 +289,10 @@ def decide(
         if pause.starts_at <= now < pause.ends_at:
             pauses[pause.supplier].append(pause)
     wired = None if connected is None else frozenset(connected)
-    plans: dict[tuple[Want, tuple[Route, ...]], _Plan] = {}
+    plans: dict[tuple[Want, int], _Plan] = {}  # routes are told apart by being the same tuple: quicker than by content
     choices = []
     for line in lines:
-        key = line.want, line.routes
+        key = line.want, id(line.routes)
         plan = plans.get(key)
         if plan is None:
             matching = [(rule, over_at) for rule, over_at in rules if rule.matches(line.want)]
@@ -418,9 +443,15 @@ def _word(chosen: _Place, second: _Place | None) -> str:
     return next(word for word, a, b in zip(CHOSEN, chosen.rank, second.rank, strict=False) if a != b)
 
 
+def parts_of(why: str) -> tuple[str, list[tuple[str, str]]]:
+    """A choice's words apart: that of the choice, and each supplier that was passed over with its own."""
+    word, *passed = why.split("|")
+    return word, [(name, no) for name, _, no in (part.partition("=") for part in passed)]
+
+
 def suppliers_in(why: str) -> list[str]:
     """The suppliers that a choice passed over."""
-    return [part.partition("=")[0] for part in why.split("|")[1:] if "=" in part]
+    return [name for name, no in parts_of(why)[1] if no]
 
 
 def _in_price(route: Route) -> int:

@@ -22,6 +22,7 @@ COMMANDS = {
         "topup": "Tops a number up from a partner's float.",
         "balance": "Balance and validity of a number on our own network.",
         "partner": "Platforms that sell through us.",
+        "routes": "Says who would deliver a top-up now, and why.",
     },
     "api": {"api": "A partner's API over HTTP, as every partner uses it."},
     "books": {

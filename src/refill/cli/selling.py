@@ -60,6 +60,34 @@ def balance(msisdn: str, /, *, data: Data = None) -> int:
     return in_house(settings_of(data), run)
 
 
+def routes(
+    operator: str,
+    face: str,
+    /,
+    *,
+    channel: str = "portal",
+    partner: str | None = None,
+    region: str = "",
+    data: Data = None,
+) -> int:
+    """Says who would deliver a top-up now, in which order, and why: `refill routes cmcc 50.00`."""
+    from refill.catalogue.routing import SAYS
+    from refill.money import amount as read_amount
+    from refill.topup.explain import explain
+
+    async def run(house: Any) -> int:
+        currency = house.trade.shelf.catalogue.operator(operator).currency
+        amount = read_amount(face, currency)
+        found = await explain(house.trade, operator, amount, channel=channel, partner=partner, region=region)
+        for n, one in enumerate(found, 1):
+            place = f"{n}." if one.chosen else "–"
+            cost = f" for {one.cost}" if one.cost else ""
+            print(f"{place} {one.supplier}{cost}: {SAYS.get(one.why, one.why)}")
+        return 0 if any(one.chosen for one in found) else 1
+
+    return in_house(settings_of(data), run)
+
+
 @partner.command
 def create(
     name: str,

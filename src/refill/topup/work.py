@@ -10,7 +10,7 @@ import structlog
 
 from refill import numbers
 from refill.cases import Case
-from refill.catalogue.routing import Choice, Line, Want, decide, suppliers_in
+from refill.catalogue.routing import Choice, Line, Route, Want, decide, suppliers_in
 from refill.db import Tx
 from refill.operators import Recharge, pins
 from refill.payments import Capture
@@ -238,6 +238,7 @@ async def route(tx: Tx, batch: Batch, dossiers: Sequence[Dossier], now: datetime
     """Chooses a supplier for each order that is to be sent; returns the suppliers' rows that stay locked meanwhile."""
     trade, catalogue = batch.trade, batch.trade.shelf.catalogue
     lines: list[tuple[str, Line]] = []
+    known: dict[tuple[str, str, int, str], tuple[Route, ...]] = {}
     for dossier in dossiers:
         order = dossier.order
         off = catalogue.off(order.operator)
@@ -247,7 +248,9 @@ async def route(tx: Tx, batch: Batch, dossiers: Sequence[Dossier], now: datetime
         region = _region(batch.msisdns[order.number]) if catalogue.routing.by_region else ""
         face = order.face
         want = Want(order.operator, order.product, face.minor, face.currency, order.channel, order.partner, region)
-        routes = catalogue.routes_of_paid(order.operator, order.product, face, now)
+        goods = order.operator, order.product, face.minor, face.currency
+        if (routes := known.get(goods)) is None:
+            routes = known[goods] = catalogue.routes_of_paid(order.operator, order.product, face, now)
         lines.append((order.id, Line(want, routes, tried(dossier))))
     names = {route.supplier for _, line in lines for route in line.routes}
     standings, held = await stand(tx, trade, batch.watch, names, now)

@@ -27,6 +27,7 @@ from refill.channels.backoffice.masking import mask
 from refill.channels.backoffice.pins import Pins
 from refill.channels.backoffice.prices import Prices
 from refill.channels.backoffice.reversals import Reversals
+from refill.channels.backoffice.routing import Routing
 from refill.channels.backoffice.whose import Whose
 from refill.channels.people import limits
 from refill.errors import NotFound, RefillError
@@ -50,7 +51,7 @@ class SignIn(UnfoldSignIn):
         return accepted
 
 
-class StaffSite(Books, Cards, Floats, Reversals, Guards, Pins, Prices, Hooks, Whose, UnfoldAdminSite):
+class StaffSite(Books, Cards, Floats, Reversals, Guards, Pins, Prices, Routing, Hooks, Whose, UnfoldAdminSite):
     site_title = site_header = "Refill"
     index_title = gettext_lazy("Today")
     login_form = SignIn
@@ -90,6 +91,7 @@ class StaffSite(Books, Cards, Floats, Reversals, Guards, Pins, Prices, Hooks, Wh
             + self.hook_urls()
             + self.pin_urls()
             + self.price_urls()
+            + self.routing_urls()
             + self.guard_urls()
             + self.whose_urls()
             + super().get_urls()

@@ -11,12 +11,13 @@ from django.utils.translation import gettext_lazy as _
 
 from refill.channels.backoffice import desk
 from refill.channels.backoffice.masking import mask, readable
+from refill.channels.backoffice.why import why
 from refill.errors import RefillError
 from refill.money import Money
 from refill.topup import Order
 from refill.topup.evidence import Evidence, GivenBack, Tried
 from refill.topup.proposal import NotRefundable
-from refill.topup.store import Timeline
+from refill.topup.store import Event, Timeline
 
 STATES: dict[str, Promise] = {
     # payment
@@ -103,6 +104,7 @@ KINDS: dict[str, Promise] = {
     "low_stock": _("Too few PINs are left"),
     "same_reference": _("Two orders under one name of theirs"),
     "low_float": _("Our float will be empty soon"),
+    "breaker": _("A supplier fails, and is left alone"),
     "reversal_asked": _("Reversal to confirm"),
     "reversal_stuck": _("Unclear reversal"),
     "voucher_guessing": _("PINs are being guessed"),
@@ -186,6 +188,7 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     ]
     books = {"title": _("Reconciliation"), "icon": "balance", "link": reverse("staff:days")}
     floats = {"title": _("Floats at suppliers"), "icon": "account_balance_wallet", "link": reverse("staff:floats")}
+    routing = {"title": _("Routing"), "icon": "alt_route", "link": reverse("staff:routing")}
     pins = {"title": _("PINs"), "icon": "pin", "link": reverse("staff:pins")}
     cards = {"title": _("Scratch cards"), "icon": "confirmation_number", "link": reverse("staff:batches")}
     guards = {"title": _("Lists and limits"), "icon": "shield", "link": reverse("staff:guards")}
@@ -195,7 +198,7 @@ def navigation(_request: HttpRequest) -> list[dict[str, Any]]:
     hooks = {"title": _("Webhooks"), "icon": "webhook", "link": reverse("staff:hooks")}
     owners = {"title": _("Whose number"), "icon": "contact_phone", "link": reverse("staff:whose")}
     return [
-        {"items": [today, books, floats, prices, left, rates, cards, pins, guards, hooks, owners]},
+        {"items": [today, books, floats, routing, prices, left, rates, cards, pins, guards, hooks, owners]},
         {"title": _("Look up"), "separator": True, "items": lists},
     ]
 
@@ -305,7 +308,7 @@ class Story:
     def of(cls, timeline: Timeline) -> "Story":
         order = timeline.order
         happened = [
-            Line(event.at, TRANSITIONS.get(event.transition, event.transition), mask(event.detail), [])
+            Line(event.at, TRANSITIONS.get(event.transition, event.transition), _detail(event), [])
             for event in timeline.events
         ]
         notices = [
@@ -342,6 +345,7 @@ class Story:
                     "code": a.code,
                     "state": state(a.state),
                     "asked": a.inquiries,
+                    "why": why(a.why) if a.why else "",
                     "at": a.prepared_at,
                 }
                 for a in timeline.attempts
@@ -404,6 +408,11 @@ def _left(timeline: Timeline) -> Money | None:
     if order.payment != "captured" or any(proposal.state == "open" for proposal in timeline.proposals):
         return None
     return Money(order.captured_minor - order.refunded_minor, order.price.currency)
+
+
+def _detail(event: Event) -> str:
+    """What stands beside a step; of an order that waits, why nobody was asked."""
+    return why(event.detail) if event.transition == "parked" and event.detail else mask(event.detail)
 
 
 @dataclass(frozen=True, slots=True)
