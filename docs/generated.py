@@ -156,13 +156,8 @@ WHAT_A_CASE_MEANS = {
         "Find out why with the firm's own page; pay the person another way and note it here.",
     ),
     "breaker": (
-<<<<<<< HEAD
-        "A supplier fails so often that nothing is sent to it for a while; its orders go elsewhere, or wait.",
-        "Ask the supplier what is wrong. It is tried again by itself.",
-=======
         "A supplier fails so often that nothing is sent to it for a while; orders go to others, or wait.",
         "Ask the supplier; in *Routing* the breaker is kept open, or closed by hand when it is well again.",
->>>>>>> a6fed20 (Let people steer routing: rules, pauses, limits, switches, and why a supplier was chosen)
     ),
     "low_float": (
         "Our float at a supplier will be empty soon, and nobody waits for it yet.",
