@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 
-CALLS_OF_A_CLIENT = 64
+CALLS_OF_A_CLIENT = 16
 
 
 class RealWorld:
@@ -134,7 +134,7 @@ class RealWorld:
             trust_env=False,
             verify=self._context,
             follow_redirects=False,
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=100),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=CALLS_OF_A_CLIENT),
         )
 
     async def _send_by(self, client: httpx2.AsyncClient, request: Request) -> Response:

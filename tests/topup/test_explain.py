@@ -29,7 +29,7 @@ async def test_whoever_would_not_be_asked_stands_last_with_the_reason(two: TwoSh
     two.decide(limits={"northtel": Limits(enabled=False)})
     assert await said(two) == ["southtel 49.70 CNY only", "northtel 49.60 CNY off!"]
     await standing.open_by_hand(two.trade, "southtel", who="mei", why="asleep")
-    assert await said(two) == ["southtel 49.70 CNY open!", "northtel 49.60 CNY off!"]
+    assert await said(two) == ["northtel 49.60 CNY off!", "southtel 49.70 CNY open!"]
 
 
 async def test_a_rule_that_holds_everything_is_the_reason_of_all(two: TwoShops) -> None:
