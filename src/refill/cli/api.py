@@ -1,7 +1,6 @@
 """A partner's API from the command line, over HTTP as every partner uses it: `refill api topup +8619912345678 50.00`."""
 
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -106,13 +105,11 @@ def upload(file: Path, /, *, result: Path | None = None, url: Url = None) -> int
         raise BadInput(f"There is no file {file}.")
 
     def ask(client: "Client") -> None:
-        told = client.upload(file)
+        told = sent = client.upload(file)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns) as bar:
-            task = bar.add_task("top-ups", total=told.rows)
-            while told.done_at is None:
-                time.sleep(0.5)
-                told = client.progress(told.id)
+            task = bar.add_task("top-ups", total=sent.rows)
+            for told in client.wait_for_file(sent):
                 bar.update(task, completed=told.accepted + told.refused)
         print(f"{told.id}  {told.accepted} accepted, {told.refused} refused")
         if result is not None:

@@ -254,11 +254,13 @@ class Platform:
         tiles = "".join(
             f'<form method="post" action="/orders"><input type="hidden" name="number" value="{html.escape(number.msisdn)}">'
             f'<input type="hidden" name="product" value="{html.escape(offer.product)}">{words.hidden}'
-            f'<button class="amount"><b>{offer.face_value:f}</b> {words.price} ¥{offer.face_value:f}</button></form>'
+            f'<button class="amount"><b>{offer.face_value:f}</b><span>{words.price} ¥{offer.face_value:f}</span></button></form>'
             for offer in operator.products
             if offer.kind == "fixed"
         )
-        warnings = "".join(f'<p class="warn">{html.escape(one.detail)}</p>' for one in number.warnings)
+        warnings = "".join(
+            f'<p class="warn">{html.escape(words.warnings.get(one.code, one.detail))}</p>' for one in number.warnings
+        )
         told = f"<p><b>{html.escape(number.grouped)}</b> · {html.escape(name)} {html.escape(number.region)}</p>"
         return _page(words, words.recharge, f'{told}{warnings}<div class="amounts">{tiles}</div>{_back(words)}')
 
@@ -333,6 +335,7 @@ class Words:
     too_little: str
     states: Mapping[str, str]
     says: Mapping[str, str]
+    warnings: Mapping[str, str]  # by their code; what has no words of ours is told as Refill tells it
 
     @property
     def query(self) -> str:
@@ -382,6 +385,15 @@ _WORDS = {
             "failed": "没有充上，钱已退回零钱。",
             "partial": "只到账了一部分，其余的钱已退回零钱。",
         },
+        warnings={
+            "dead": "这个号码可能是空号，请核对。",
+            "operator_unsure": "运营商可能不准：号码可以携号转网。",
+            "first_time": "您第一次给这个号码充值，请逐位核对。",
+            "one_digit_off": "它与您充过的号码只差一位，请核对。",
+            "new_subscriber": "这个号码可能已经换了机主。",
+            "long_unused": "您很久没有给这个号码充值了。",
+            "other_operator": "这个号码可能已经转到别的运营商。",
+        },
     ),
     "en": Words(
         lang="en",
@@ -419,6 +431,7 @@ _WORDS = {
             "failed": "It could not be recharged; your money is back in your pocket.",
             "partial": "Only a part arrived; the rest of your money is back in your pocket.",
         },
+        warnings={},
     ),
 }
 

@@ -139,6 +139,14 @@ class Client:
         """How far a file is."""
         return self._carry_out(plans.progress(id))
 
+    def wait_for_file(self, upload: Upload) -> Iterator[Upload]:
+        """How far a file is, again and again until all of it is done."""
+        pauses = _pauses()
+        while upload.done_at is None:
+            time.sleep(next(pauses))
+            upload = self.progress(upload.id)
+            yield upload
+
     def result(self, id: str) -> bytes:
         """The result file: a line for each of its lines."""
         return self._carry_out(plans.result(id))
@@ -264,6 +272,14 @@ class AsyncClient:
     async def progress(self, id: str) -> Upload:
         """How far a file is."""
         return await self._carry_out(plans.progress(id))
+
+    async def wait_for_file(self, upload: Upload) -> AsyncIterator[Upload]:
+        """How far a file is, again and again until all of it is done."""
+        pauses = _pauses()
+        while upload.done_at is None:
+            await asyncio.sleep(next(pauses))
+            upload = await self.progress(upload.id)
+            yield upload
 
     async def result(self, id: str) -> bytes:
         """The result file: a line for each of its lines."""
