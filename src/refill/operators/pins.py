@@ -45,9 +45,7 @@ async def take(tx: Tx, asks: Sequence[tuple[str, Recharge]], now: datetime) -> l
     """
     taken = await stock.take(tx, [Wanted(id_, ask.request_id, ask.product, ask.face) for id_, ask in asks], now)
     return [
-        Refused(EMPTY_FLOAT, final=False)
-        if pin is None
-        else Done(Delivery(pin.serial, ask.msisdn, ask.face, pin.cost))
+        Refused(EMPTY_FLOAT, final=False) if pin is None else Done(Delivery(pin.serial, ask.msisdn, ask.face, pin.cost))
         for (_, ask), pin in zip(asks, taken, strict=True)
     ]
 
