@@ -10,11 +10,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
 
 from refill.accounts.models import Partner
 from refill.cases.models import Case
+from refill.catalogue.goods import CATEGORIES, Bundle, initials
 from refill.catalogue.models import Operator, Product
 from refill.channels.backoffice import desk, words
 from refill.channels.backoffice.masking import mask
@@ -158,8 +160,11 @@ class Operators(ReadOnly):
 
     @admin.display(description="")
     def chip(self, row: Operator) -> str:
-        square = '<svg width="18" height="18" aria-hidden="true"><rect width="18" height="18" rx="5" fill="{}"/></svg>'
-        return format_html(square, row.colour)
+        drawn = (
+            '<svg width="30" height="22" aria-hidden="true"><rect width="30" height="22" rx="5" fill="{}"/>'
+            '<text x="15" y="15" text-anchor="middle" font-size="11" fill="#fff">{}</text></svg>'
+        )
+        return format_html(drawn, row.colour, initials(row.name_zh, row.name_en)[1])
 
 
 @admin.register(Product, site=site)
@@ -168,14 +173,24 @@ class Products(ReadOnly):
     list_display = (
         column("id", _("Product")),
         column("operator", _("Operator")),
+        "goods",
         column("kind", _("Kind")),
         "face",
         "retail",
         column("validity_days", _("Validity, days")),
         column("enabled", _("On sale"), boolean=True),
     )
-    list_filter = ("operator", "kind", "enabled")
+    list_filter = ("operator", "category", "kind", "enabled")
     ordering = ("operator", "kind", "face_minor")
+
+    @admin.display(description=_("goods"), ordering="category")
+    def goods(self, row: Product) -> str:
+        kind = CATEGORIES.get(row.category)
+        english = get_language() == "en"
+        bundle = Bundle(row.data_mb, row.minutes, row.texts, row.lasts_hours)
+        named = (kind.name_en if english else kind.name_zh) if kind else row.category
+        words = bundle.words_en() if english else bundle.words_zh()
+        return f"{named}: {words}" if words else named
 
     @admin.display(description=_("face value"), ordering="face_minor")
     def face(self, row: Product) -> str:
