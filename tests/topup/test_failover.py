@@ -486,6 +486,22 @@ async def test_every_operator_has_a_line_of_its_own(two: TwoShops) -> None:
     assert went == [True, True, False, False, True]
 
 
+async def test_who_failed_often_in_this_hour_comes_behind(two: TwoShops) -> None:
+    tally = pulse.Tally()
+    for outcome, times in ((pulse.DONE, 18), (pulse.UNKNOWN, 2)):
+        for _ in range(times):
+            tally.add("northtel", "cmcc", outcome, timedelta(seconds=1))
+    await two.db.transaction(lambda tx: pulse.add(tx, tally, two.world.db_now()))
+    order = await two.sent(GOOD)
+    assert await two.went(order.id) == ["southtel done reliable"]
+
+
+async def test_who_is_not_asked_spends_nothing_of_its_pace(two: TwoShops) -> None:
+    two.decide(limits={"southtel": Limits(most_per_second=1)})
+    assert (await two.sent(GOOD)).supplier == "northtel"
+    assert (await two.rows())["southtel"].spent_until is None
+
+
 # ------------------------------------------------------------------ for people
 
 
