@@ -114,6 +114,9 @@ class Offer(msgspec.Struct, frozen=True):
     price: Decimal | None = None
     max_face_value: Decimal | None = None
     validity_days: int = 0
+    category: str = "airtime"
+    contents: str = ""
+    contents_zh: str = ""
 
 
 class Operator(msgspec.Struct, frozen=True):
@@ -140,6 +143,9 @@ class Product(msgspec.Struct, frozen=True):
     price: Decimal | None = None
     max_face_value: Decimal | None = None
     validity_days: int = 0
+    category: str = "airtime"
+    contents: str = ""
+    contents_zh: str = ""
 
 
 class Quote(msgspec.Struct, frozen=True):

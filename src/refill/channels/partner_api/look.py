@@ -36,11 +36,14 @@ class Offer(msgspec.Struct, omit_defaults=True):
 
     product: str
     kind: str
+    category: str
     face_value: str
     currency: str
     price: str | None = None
     max_face_value: str | None = None
     validity_days: int = 0
+    contents: str = ""
+    contents_zh: str = ""
 
 
 class Arrives(msgspec.Struct):
@@ -77,11 +80,14 @@ class Product(msgspec.Struct, omit_defaults=True):
     operator: str
     country: str
     kind: str
+    category: str
     face_value: str
     currency: str
     price: str | None = None
     max_face_value: str | None = None
     validity_days: int = 0
+    contents: str = ""
+    contents_zh: str = ""
 
 
 class Products(msgspec.Struct):
@@ -97,6 +103,7 @@ class ProductsWanted(msgspec.Struct):
     operator: str | None = None
     country: Annotated[str, Meta(pattern="^[A-Z]{2}$")] | None = None
     kind: Literal["fixed", "range"] | None = None
+    category: Annotated[str, Meta(pattern="^[a-z_]{1,20}$")] | None = None
     cursor: str | None = None
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
@@ -205,16 +212,19 @@ class Looks:
                 operator=operator.id,
                 country=operator.country,
                 kind=offer.kind,
+                category=offer.category,
                 face_value=offer.face_value,
                 currency=offer.currency,
                 price=offer.price,
                 max_face_value=offer.max_face_value,
                 validity_days=offer.validity_days,
+                contents=offer.contents,
+                contents_zh=offer.contents_zh,
             )
             for operator in catalogue.operators()
             if wanted.operator in (None, operator.id) and wanted.country in (None, operator.country)
             for offer in _operator(catalogue, operator, key, now).products
-            if wanted.kind in (None, offer.kind)
+            if wanted.kind in (None, offer.kind) and wanted.category in (None, offer.category)
         ]
 
     async def number(self, call: Call) -> Response:
@@ -288,11 +298,14 @@ def _operator(catalogue: Catalogue, operator: catalogue_.Operator, key: PartnerK
             Offer(
                 product=offer.product,
                 kind=offer.kind,
+                category=offer.category,
                 face_value=offer.face.text(),
                 currency=offer.face.currency,
                 price=None if is_range else quote.price.text(),
                 max_face_value=offer.most.text() if is_range else None,
                 validity_days=offer.days,
+                contents=offer.bundle.words_en(),
+                contents_zh=offer.bundle.words_zh(),
             )
         )
     return Operator(

@@ -170,6 +170,9 @@ FIELDS: Fields = {
     "counted": _said("How many top-ups that is drawn from.", "统计所依据的充值笔数。"),
     "products": _said("What is on sale.", "在售商品。"),
     "kind": _said("fixed: one amount; range: any amount between two.", "fixed 固定面值；range 区间内任意金额。"),
+    "category": _said("What it is: airtime, data, pin, …", "品类：airtime 话费、data 流量、pin 卡密……"),
+    "contents": _said("What is in a bundle, in English.", "套餐内容（英文）。"),
+    "contents_zh": _said("What is in a bundle, in Chinese.", "套餐内容（中文）。"),
     "max_face_value": _said("The largest amount of a range.", "区间的最大面值。"),
     "validity_days": _said("Days of service that it adds.", "增加的服务天数。"),
     # numbers
