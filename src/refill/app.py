@@ -48,7 +48,7 @@ from refill.operators import Supplier, suppliers_by_name, terms_by_name
 from refill.outcome import Done
 from refill.payments import Method, methods_by_name
 from refill.settings import PortSetting, Settings, SettingsError
-from refill.topup import Rules, Shelf, Trade, Worker, flow, limits, quotes
+from refill.topup import Rules, Shelf, Trade, Worker, flow, limits, pulse, quotes
 from refill.vault import Vault
 from refill.world import NoAnswer, NotSent, Request, Response
 
@@ -476,6 +476,7 @@ async def keep_house(house: House, stop: asyncio.Event) -> None:
             await _tidy_vouchers(house)
             await house.pool.transaction(lambda tx: quotes.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: limits.forget(tx, house.world.db_now()))
+            await house.pool.transaction(lambda tx: pulse.forget(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: numbers.forget_stale(tx, house.world.db_now()))
             await house.pool.transaction(lambda tx: uploads.forget(tx, house.world.db_now()))
             await _tidy_stock(house)

@@ -39,7 +39,7 @@ async def test_a_new_partner_gets_a_key_that_opens(db: Pool, world: World, vault
     found = ring.find(key)
     assert found is not None
     assert (found.partner_id, found.name, found.currency, found.commission_bp) == (acme.id, "Acme", "CNY", 40)
-    assert found.scopes == {"topup", "balance"}
+    assert found.scopes == {"topup", "balance", "webhooks"}
     assert ring.find(key.encode()) is found
     assert acme.credit_limit == money("1000 CNY")
     assert float_account(acme.id, acme.currency) == f"float:{acme.id}/CNY"

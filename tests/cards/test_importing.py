@@ -83,7 +83,7 @@ async def test_after_a_crash_half_way_the_rest_is_imported(db: Pool, world: Worl
         (line(1).replace(iccid(1), "8.98699E+18"), "rounded iccid"),
         (line(1, imsi="4.6099E+14"), "rounded imsi"),
         (line(1, "1.38E+10"), "rounded msisdn"),
-        (line(1, "12345"), "No such number"),
+        (line(1, "12345"), "A digit is missing"),
         (line(1, "=HYPERLINK(1)"), "formula"),
         (line(1, "@SUM(A1)"), "formula"),
         (line(1, kind="-1"), "formula"),

@@ -11,6 +11,7 @@ from tests.topup.shop import NORTHTEL, SECRET, Lossy, Shop, table
 from refill import ledger
 from refill.catalogue.offers import Supply
 from refill.catalogue.routing import Limits, Maintenance, Routing, Rule
+from refill.db import Tx
 from refill.errors import BadInput, NotFound
 from refill.ledger import Account
 from refill.money import money
@@ -223,6 +224,18 @@ async def test_of_a_float_in_two_currencies_nobody_knows_what_was_taken(two: Two
     await two.db.transaction(lambda tx: pulse.add(tx, _one("northtel"), now))
     left = await two.db.transaction(lambda tx: standing.floats_left(tx, two.trade, now))
     assert left == {("northtel", "CNY"): money("100 CNY")}
+
+
+async def test_a_supplier_that_was_held_and_sent_nothing_stands_as_before(two: TwoShops) -> None:
+    now = two.world.db_now()
+
+    async def spend(tx: Tx) -> bool:
+        await standing._lock(tx, {"northtel"}, {}, now)
+        before = await standing.rows(tx)
+        await standing.spend(tx, two.trade, {"northtel": before["northtel"]}, {}, now)
+        return await standing.rows(tx) == before
+
+    assert await two.db.transaction(spend)
 
 
 def _one(supplier: str) -> pulse.Tally:

@@ -29,6 +29,12 @@ async def test_a_partners_top_up_on_our_own_network_is_paid_and_delivered_at_onc
     assert await shop.order(order.id) == order
 
 
+async def test_credit_of_our_own_network_costs_nothing_to_buy(shop: Shop) -> None:
+    order = await shop.placed(shop.partners_ask())
+    assert order.cost is None
+    assert order.in_price(4980) == 4980
+
+
 async def test_a_partners_order_elsewhere_is_held_until_it_is_delivered(shop: Shop) -> None:
     order = await shop.placed(shop.partners_ask("139 1234 5678"))
     assert (order.status, order.payment, order.delivery, order.operator) == ("processing", "captured", "ready", "cmcc")

@@ -14,6 +14,7 @@ ACTIONS = ("prefer", "only", "never", "hold")
 _HOUR = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])")
 
 ADD_RULE = Statement("""
+    -- A new rule of routing, as staff set it
     INSERT INTO catalogue_rule (id, position, action, suppliers, operator_id, product_id, region, channel, partner,
                                 least_minor, most_minor, from_minute, to_minute, zone, starts_at, ends_at, says, made_by,
                                 enabled)
@@ -44,6 +45,7 @@ PAUSES = Statement("""
 """)
 
 LIMIT = Statement("""
+    -- How much a supplier is asked for at once, new or changed
     INSERT INTO catalogue_limits (supplier, enabled, most_in_flight, most_per_second, most_tries, opens_at_bp,
                                   least_answers, rest_s)
     VALUES (:supplier, :enabled, :inflight, :persecond, :tries, :opensat, :answers, :rest)

@@ -294,7 +294,8 @@ HOLD = Statement(f"""
 
 LATEST = Statement(f"""
     -- Batches, those that wait first, then the latest; or the one of that name
-    SELECT {_BATCH} FROM stock_batch WHERE code = :code OR :code = '' ORDER BY state <> 'open', asked_at DESC, code LIMIT :most::int
+    SELECT {_BATCH} FROM stock_batch WHERE code = :code OR :code = ''
+     ORDER BY state <> 'open', asked_at DESC, code LIMIT :most::int
 """)
 
 DECIDE = Statement("""

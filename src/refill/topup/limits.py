@@ -337,6 +337,7 @@ async def forget(tx: Tx, now: datetime) -> None:
 # ------------------------------------------------------------------ setting limits
 
 MAKE = Statement("""
+    -- A new limit, as staff set it
     INSERT INTO topup_limit (id, per, operator, product, supplier, channel, payer, period, zone, most_count, most_minor,
                              currency, reason, made_by, made_at)
     VALUES (:id, :per, :operator, :product, :supplier, :channel, :payer, :period, :zone, :count, :minor, :currency,

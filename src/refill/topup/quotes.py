@@ -42,6 +42,7 @@ class Kept:
 
 
 KEEP = Statement("""
+    -- A price that is promised for a while
     INSERT INTO topup_quote (cell, id, payer, number, operator, product, supplier, face_minor, face_currency, price_minor,
                              currency, cost_minor, cost_currency, rate_num, rate_den, days, policy, made_at, expires_at)
     VALUES (:cell, :id, :payer, :number, :operator, :product, :supplier, :face, :facecurrency, :price, :currency, :cost,

@@ -30,9 +30,13 @@ _ROW = """
     (SELECT max(f.seen_at) FROM topup_float_seen f WHERE f.supplier = s.supplier AND f.minor > 0)
 """
 
-ALL = Statement(f"SELECT {_ROW} FROM topup_supplier s ORDER BY s.supplier")
+ALL = Statement(f"""
+    -- How every supplier stands
+    SELECT {_ROW} FROM topup_supplier s ORDER BY s.supplier
+""")
 
 LOCK = Statement(f"""
+    -- How some suppliers stand, held until the transaction ends
     SELECT {_ROW} FROM topup_supplier s WHERE s.supplier = ANY (:suppliers::text[])
      ORDER BY s.supplier FOR UPDATE
 """)
