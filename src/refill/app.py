@@ -714,6 +714,19 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
+def labours(house: House, stop: asyncio.Event) -> list[Coroutine[Any, Any, None]]:
+    """All that is done beside the doors: by `refill up`, and by `refill work` in a process of its own."""
+    return [
+        work(house, stop),
+        work_files(house, stop),
+        deliver(house, stop),
+        keep_house(house, stop),
+        keep_books(house, stop),
+        keep_floats(house, stop),
+        chase(house, stop),
+    ]
+
+
 async def up(
     settings: Settings, dsn: str, ready: Callable[[House, "FarEnds | None"], Coroutine[Any, Any, None]]
 ) -> None:
@@ -722,13 +735,8 @@ async def up(
     stop = stop_on_signals()
     async with far_ends(settings) as far, opened(settings, dsn, far) as house, asyncio.TaskGroup() as group:
         if settings.workers:
-            group.create_task(work(house, stop))
-            group.create_task(work_files(house, stop))
-            group.create_task(deliver(house, stop))
-            group.create_task(keep_house(house, stop))
-            group.create_task(keep_books(house, stop))
-            group.create_task(keep_floats(house, stop))
-            group.create_task(chase(house, stop))
+            for labour in labours(house, stop):
+                group.create_task(labour)
         else:
             group.create_task(keep_fresh(house, stop))
         await serve(house, stop, ready(house, far))

@@ -26,19 +26,14 @@ def serve(*, data: Data = None, port: Port = None, host: Host = None, doors: str
 
 
 def work(*, data: Data = None) -> None:
-    """Works due orders off: sends, asks, settles, refunds. Any number of workers may run."""
-    from refill.app import House, chase, keep_books, keep_floats, keep_house, stop_on_signals, work_files
-    from refill.app import work as work_off
+    """Works due orders off: sends, asks, settles, refunds, tells partners. Any number of workers may run."""
+    from refill.app import House, labours, stop_on_signals
 
     async def run(house: House) -> None:
         stop = stop_on_signals()
         async with asyncio.TaskGroup() as group:
-            group.create_task(work_off(house, stop))
-            group.create_task(work_files(house, stop))
-            group.create_task(keep_house(house, stop))
-            group.create_task(keep_books(house, stop))
-            group.create_task(keep_floats(house, stop))
-            group.create_task(chase(house, stop))
+            for labour in labours(house, stop):
+                group.create_task(labour)
 
     in_house(settings_of(data), run)
 
