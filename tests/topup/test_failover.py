@@ -226,6 +226,12 @@ async def test_of_a_float_in_two_currencies_nobody_knows_what_was_taken(two: Two
     assert left == {("northtel", "CNY"): money("100 CNY")}
 
 
+async def test_one_connected_supplier_is_enough_to_sell(two: TwoShops) -> None:
+    supplies = tuple(Supply("cmcc", None, name, None, bp) for name, bp in (("nobody", 9_800), ("southtel", 9_950)))
+    two.trade.shelf.catalogue = replace(two.trade.shelf.catalogue, _supplies={"cmcc": supplies})
+    assert (await two.sent(GOOD)).supplier == "southtel"
+
+
 async def test_a_supplier_that_was_held_and_sent_nothing_stands_as_before(two: TwoShops) -> None:
     now = two.world.db_now()
 

@@ -346,7 +346,7 @@ def quote_for(
             raise NotForSale("This number is not on that network.")
         if subscriber.state not in home.SERVED:
             raise NotForSale("This number is out of service; a new card is needed before it can be topped up.")
-    elif quote.supplier not in trade.suppliers:
+    elif quote.supplier not in trade.suppliers and not _others_deliver(trade, quote, now):
         raise NotForSale("No supplier of this operator is connected.")
     if ask.max_price is not None:
         if ask.max_price.currency != quote.price.currency:
@@ -354,6 +354,12 @@ def quote_for(
         if ask.max_price < quote.price:
             raise PriceTooHigh(f"The price is {quote.price}, above the highest price that you accept.")
     return quote
+
+
+def _others_deliver(trade: Trade, quote: Quote, now: datetime) -> bool:
+    """Is another supplier connected that delivers it? Which one is asked is decided when it is sent."""
+    routes = trade.shelf.catalogue.routes(quote.operator, quote.product, quote.face, at=now)
+    return any(route.supplier in trade.suppliers for route in routes)
 
 
 async def _screen(tx: Tx, trade: Trade, lines: Sequence[_Line], now: datetime) -> None:
