@@ -32,7 +32,7 @@ run: venv ## start the whole system on this machine, with a database and simulat
 	$(BIN)/refill up
 
 test: venv $(CLIENTS) ## run the whole test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: venv $(CLIENTS) ## what must hold before a change is accepted: format, lint, types, imports, tests, branches of the money's path
 	$(BIN)/ruff format --check .
@@ -40,7 +40,7 @@ check: venv $(CLIENTS) ## what must hold before a change is accepted: format, li
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 	$(MAKE) --no-print-directory coverage
-	$(BIN)/python -m pytest -n 2 --ignore=tests/ledger --ignore=tests/topup
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore=tests/ledger --ignore=tests/topup
 
 coverage: venv ## the tests of the ledger and of top-ups, which must take every branch
 	$(BIN)/python -m pytest -n 2 -q tests/ledger tests/topup --cov=refill.ledger --cov=refill.topup --cov-branch --cov-fail-under=100

@@ -17,7 +17,7 @@ from refill.catalogue.rates import Rates, RateTooOld
 from refill.db import Asked, Database, Pool, Statement, Tx
 from refill.errors import BadInput, CannotHappen, NotEnough, NotFound, RefillError
 from refill.money import Money, money
-from refill.topup import Order, flow, limits
+from refill.topup import Ask, Order, flow, limits
 from refill.topup.limits import LimitReached, counts, period_of
 
 T = TypeVar("T")
@@ -224,17 +224,19 @@ async def test_batches_at_once_never_exceed_a_limit_and_never_wait_in_a_ring(sho
     dice = Random(7)
     calls = [f"139 1234 {n:04d}" for n in (8000, 8001, 8002)] + [OWN_NUMBER]
 
-    async def batch(n: int) -> list[Order | RefillError]:
+    async def batch(n: int) -> list[tuple[Ask, Order | RefillError]]:
         asks = [dice.choice((shop.partners_ask, shop.ask))(dice.choice(calls), "10 CNY") for _ in range(6)]
-        return await shop.place(*asks)
+        return list(zip(asks, await shop.place(*asks), strict=True))
 
-    answers = [answer for some in await asyncio.gather(*map(batch, range(8))) for answer in some]
-    placed = [answer for answer in answers if isinstance(answer, Order)]
-    assert kinds(answers).replace(" ", "").strip("oL") == ""
+    told = [one for some in await asyncio.gather(*map(batch, range(8))) for one in some]
+    placed = [answer for _, answer in told if isinstance(answer, Order)]
+    assert kinds([answer for _, answer in told]).replace(" ", "").strip("oL") == ""
     by_number, by_payer = Counter(one.number for one in placed), Counter(one.payer for one in placed)
-    assert max(by_number.values()) <= 7
-    assert by_payer == {"guest:anna": 13, f"partner:{shop.partner}": 13}
-    assert await used(shop, id_) == (13, 0)
+    assert max(by_number.values()) <= 7 and max(by_payer.values()) <= 13
+    # Who was refused met a limit that is full: which of the two, and whose, the race decides.
+    refused = [ask for ask, answer in told if not isinstance(answer, Order)]
+    assert refused and all(by_number[ask.number] == 7 or by_payer[ask.payer] == 13 for ask in refused)
+    assert await used(shop, id_) == (max(by_payer.values()), 0)
 
 
 @pytest.mark.parametrize("seed", range(4))
