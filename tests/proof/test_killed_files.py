@@ -3,6 +3,7 @@
 import csv
 import io
 import time
+from decimal import Decimal
 
 import httpx2
 from tests.proof.test_kills import OURS, House, house
@@ -46,8 +47,8 @@ def test_a_file_outlives_its_server(house: House) -> None:
     assert {row["status"] for row in rows} == {"succeeded"}
     assert {row["replayed"] for row in rows} == {"false"}
     assert len({row["topup"] for row in rows}) == ROWS
-    paid = float(before) - float(get(house, "/v1/balance").json()["balance"])
-    assert paid == sum(float(row["price"]) for row in rows)
+    paid = Decimal(before) - Decimal(get(house, "/v1/balance").json()["balance"])
+    assert paid == sum(Decimal(row["price"]) for row in rows)
     house.stop()
     checked = house.check()
     assert checked.returncode == 0, checked.stdout + checked.stderr
